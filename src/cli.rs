@@ -1,0 +1,47 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::config::{Config, ConfigError};
+
+/// Read from the working directory if no other file is named.
+const DEFAULT_CONFIGURATION: &str = "throttle.toml";
+
+/// Counting semaphores for distributed systems, served over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "throttle", version)]
+pub struct Cli {
+    /// Address to listen on: an IP address or a name that resolves to one. `0.0.0.0` listens on
+    /// all, for whoever can reach this machine.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub address: String,
+
+    /// Port to listen on; 0 picks a free one.
+    #[arg(long, default_value_t = 8000)]
+    pub port: u16,
+
+    /// Configuration file. Without this option: `throttle.toml` in the working directory, and an
+    /// empty configuration if there is none.
+    #[arg(short, long, value_name = "FILE")]
+    pub configuration: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Reads the configuration that the command line names.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; also if a file that was named does not exist.
+    pub fn read_configuration(&self) -> Result<Config, ConfigError> {
+        if let Some(path) = &self.configuration {
+            return Config::read(path);
+        }
+        let path = Path::new(DEFAULT_CONFIGURATION);
+        if path.exists() {
+            return Config::read(path);
+        }
+        eprintln!("{DEFAULT_CONFIGURATION} not found => Using empty default configuration.");
+        Ok(Config::default())
+    }
+}

@@ -1,0 +1,330 @@
+//! The configuration file: TOML to [`Config`]. Unknown keys are refused, and every complaint names
+//! the file, the line, the column, the key and what is expected.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use log::LevelFilter;
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+use crate::{nearest, semaphore::SemaphoreConfig};
+
+/// What an operator can set; each key has a default.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The litter collection wakes at least this often, longer than zero. Default: 5 minutes.
+    #[serde(deserialize_with = "interval")]
+    pub litter_collection_interval: Duration,
+    /// The semaphores by name. Default: none.
+    #[serde(deserialize_with = "semaphores")]
+    pub semaphores: BTreeMap<String, SemaphoreConfig>,
+    /// What is logged, and where.
+    pub logging: Logging,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// Lines on standard error.
+    pub stderr: Stderr,
+}
+
+/// Logging to standard error.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stderr {
+    /// The least severe level that is logged; the variable `THROTTLE_LOG` goes before it. Default:
+    /// `WARN`.
+    pub level: LevelFilter,
+}
+
+/// Why a configuration file was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something that it must not say.
+    #[error("{}, line {line}, column {column}{key}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in characters.
+        column: usize,
+        /// The key's full path as `, key …`, or nothing where the TOML itself is broken.
+        key: String,
+        /// What is wrong, and what is expected.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::parse(&text, path)
+    }
+
+    /// Parses the text of a file; `path` is for error messages.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let invalid = |error: &toml::de::Error, key: String| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+                key,
+                reason: nearest::suggest(error.message().trim_end().to_owned()),
+            }
+        };
+        let document =
+            toml::Deserializer::parse(text).map_err(|error| invalid(&error, String::new()))?;
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let key = format!(", key `{}`", error.path());
+            invalid(error.inner(), key)
+        })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            litter_collection_interval: Duration::from_secs(5 * 60),
+            semaphores: BTreeMap::new(),
+            logging: Logging::default(),
+        }
+    }
+}
+
+impl Default for Stderr {
+    fn default() -> Self {
+        Stderr { level: LevelFilter::Warn }
+    }
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let interval: Duration = humantime_serde::deserialize(deserializer)
+        .map_err(|error: D::Error| error.to_string())
+        .map_err(|reason| de::Error::custom(format!("{} such as `5min`", reason.trim_end())))?;
+    if interval.is_zero() {
+        return Err(de::Error::custom("`0s` is no interval, expected a duration longer than zero"));
+    }
+    Ok(interval)
+}
+
+fn semaphores<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, SemaphoreConfig>, D::Error> {
+    let semaphores = BTreeMap::<String, Semaphore>::deserialize(deserializer)?;
+    if semaphores.contains_key("") {
+        return Err(de::Error::custom("a semaphore's name is empty, expected at least one letter"));
+    }
+    Ok(semaphores.into_iter().map(|(name, Semaphore(config))| (name, config)).collect())
+}
+
+/// A semaphore in short form (`A = 42`) or in long form (`A = { max = 42, level = 1 }`).
+struct Semaphore(SemaphoreConfig);
+
+impl<'de> Deserialize<'de> for Semaphore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Semaphore;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a max such as `42`, or a table such as `{ max = 42, level = 1 }`")
+            }
+
+            fn visit_i64<E: de::Error>(self, max: i64) -> Result<Semaphore, E> {
+                Ok(Semaphore(SemaphoreConfig::new(checked_max(max)?)))
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<Semaphore, M::Error> {
+                let long = Long::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Semaphore(SemaphoreConfig { max: long.max, level: long.level }))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Long {
+    #[serde(deserialize_with = "max")]
+    max: i64,
+    #[serde(default, deserialize_with = "level")]
+    level: i32,
+}
+
+fn max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    checked_max(i64::deserialize(deserializer)?)
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let level = i64::deserialize(deserializer)?;
+    i32::try_from(level).map_err(|_| {
+        let range = format!("{} to {}", i32::MIN, i32::MAX);
+        de::Error::custom(format!("level {level} is out of range, expected {range}"))
+    })
+}
+
+fn checked_max<E: de::Error>(max: i64) -> Result<i64, E> {
+    if max < 0 {
+        return Err(E::custom(format!("max {max} is negative, expected an integer of 0 or more")));
+    }
+    Ok(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("throttle.toml")).map_err(|error| error.to_string())
+    }
+
+    fn complaint(text: &str) -> String {
+        parse(text).unwrap_err()
+    }
+
+    #[test]
+    fn empty_file_is_the_default() {
+        assert_eq!(Ok(Config::default()), parse(""));
+    }
+
+    #[test]
+    fn all_keys_are_read() {
+        let config = parse(
+            "litter_collection_interval = \"1m 30s\"\n\
+             [semaphores]\nA = 42\nB = { max = 1, level = -2 }\n\"odd name/ä\" = 0\n\
+             [semaphores.C]\nmax = 9223372036854775807\n\
+             [logging.stderr]\nlevel = \"debug\"\n",
+        )
+        .unwrap();
+
+        assert_eq!(Duration::from_secs(90), config.litter_collection_interval);
+        assert_eq!(LevelFilter::Debug, config.logging.stderr.level);
+        let expected = [("A", 42, 0), ("B", 1, -2), ("C", i64::MAX, 0), ("odd name/ä", 0, 0)];
+        let expected: BTreeMap<_, _> = expected
+            .map(|(name, max, level)| (name.to_owned(), SemaphoreConfig { max, level }))
+            .into();
+        assert_eq!(expected, config.semaphores);
+    }
+
+    #[test]
+    fn levels_are_understood_in_any_case() {
+        for text in ["ERROR", "Warn", "info", "debug", "TRACE", "off"] {
+            let config = parse(&format!("[logging.stderr]\nlevel = \"{text}\"")).unwrap();
+
+            assert_eq!(text.parse(), Ok(config.logging.stderr.level));
+        }
+    }
+
+    #[test]
+    fn complaints_name_file_line_column_key_and_what_is_expected() {
+        for (text, expected) in [
+            (
+                "litter_collection_interval = \"5 parsecs\"",
+                "throttle.toml, line 1, column 30, key `litter_collection_interval`: invalid \
+                 value: string \"5 parsecs\", expected a duration such as `5min`",
+            ),
+            (
+                "litter_collection_interval = 5",
+                "throttle.toml, line 1, column 30, key `litter_collection_interval`: invalid \
+                 type: integer `5`, expected a duration such as `5min`",
+            ),
+            (
+                "litter_collection_interval = \"0s\"",
+                "throttle.toml, line 1, column 30, key `litter_collection_interval`: `0s` is no \
+                 interval, expected a duration longer than zero",
+            ),
+            (
+                "[semaphores]\nA = \"x\"",
+                "throttle.toml, line 2, column 5, key `semaphores.A`: invalid type: string \
+                 \"x\", expected a max such as `42`, or a table such as `{ max = 42, level = 1 }`",
+            ),
+            (
+                "[semaphores]\nA = -1",
+                "throttle.toml, line 2, column 5, key `semaphores.A`: max -1 is negative, \
+                 expected an integer of 0 or more",
+            ),
+            (
+                "[semaphores]\nA = { max = -1 }",
+                "throttle.toml, line 2, column 13, key `semaphores.A.max`: max -1 is negative, \
+                 expected an integer of 0 or more",
+            ),
+            (
+                "[semaphores]\nä = { max = 1, level = 3000000000 }",
+                "throttle.toml, line 2, column 24, key `semaphores.ä.level`: level 3000000000 is \
+                 out of range, expected -2147483648 to 2147483647",
+            ),
+            (
+                "[semaphores]\nA = { level = 1 }",
+                "throttle.toml, line 2, column 5, key `semaphores.A`: missing field `max`",
+            ),
+            (
+                "[semaphores]\n\"\" = 1",
+                "throttle.toml, line 1, column 1, key `semaphores`: a semaphore's name is empty, \
+                 expected at least one letter",
+            ),
+            ("[semaphores]\nA = 1\nA = 2", "throttle.toml, line 3, column 1: duplicate key"),
+            (
+                "[semaphores\nA = 1",
+                "throttle.toml, line 1, column 12: unclosed table, expected `]`",
+            ),
+        ] {
+            assert_eq!(expected, complaint(text));
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known_one() {
+        for (text, key, suggestion) in [
+            (
+                "litter_colection_interval = \"5m\"",
+                "litter_colection_interval",
+                "litter_collection_interval",
+            ),
+            ("[semaphores.A]\nmx = 1", "semaphores.A.mx", "max"),
+            ("[logging.sterr]\nlevel = \"WARN\"", "logging.sterr", "stderr"),
+            ("[logging.stderr]\nlevel = \"WRAN\"", "logging.stderr.level", "WARN"),
+        ] {
+            let complaint = complaint(text);
+
+            assert!(complaint.contains(&format!("key `{key}`")), "{complaint}");
+            assert!(complaint.ends_with(&format!("; did you mean `{suggestion}`?")), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn missing_file_is_named() {
+        let error = Config::read(Path::new("no/such.toml")).unwrap_err();
+
+        assert_eq!("cannot read the configuration `no/such.toml`", error.to_string());
+    }
+}

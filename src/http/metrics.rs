@@ -1,0 +1,14 @@
+//! `GET /metrics`: what Prometheus scrapes.
+
+use actix_web::{HttpResponse, http::header};
+
+use super::{Answer, Api};
+
+/// Version 0.0.4 of the Prometheus text format, which every scraper reads.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics as they are now.
+pub fn metrics(api: &Api) -> Answer {
+    let text = api.metrics.render(&api.state.semaphores());
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT_FORMAT)).body(text).into()
+}

@@ -1,0 +1,147 @@
+//! HTTP: requests are translated here, once, and decided elsewhere.
+//!
+//! [`route`] is the table of all routes. It is a plain `match` on the segments of the path, behind
+//! the one default service of the actix app: actix's own path matching would cost as much as all
+//! the rest of a request. Handlers take a request apart, make one call to [`State`], and shape the
+//! answer; the one place that shapes refusals is `error`.
+
+mod answer;
+mod body;
+mod duration;
+mod error;
+mod health;
+mod locks;
+mod metrics;
+mod pages;
+mod path;
+mod peers;
+mod remainder;
+mod restore;
+
+use std::{pin::Pin, sync::Arc};
+
+use actix_web::{
+    Error, HttpMessage, HttpResponse,
+    dev::{ServiceRequest, ServiceResponse, Url},
+    http::{Method, Uri, header::HeaderMap},
+};
+use smallvec::SmallVec;
+
+use self::error::{Refusal, accepts_problem};
+use crate::{in_flight::InFlight, metrics::Metrics, state::State};
+
+/// What all workers of one server share.
+#[derive(Clone)]
+pub struct Api {
+    /// The books.
+    pub state: Arc<State>,
+    /// The metrics of this server.
+    pub metrics: Arc<Metrics>,
+    /// Counts the requests that are being answered.
+    pub in_flight: InFlight,
+}
+
+type LaterAnswer = Pin<Box<dyn Future<Output = Result<HttpResponse, Refusal>>>>;
+
+/// What a handler comes back with.
+enum Answer {
+    /// The answer itself.
+    Now(HttpResponse),
+    /// The answer is still to come; the request is parked.
+    Later(LaterAnswer),
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// None: refusals are answers too. The signature is actix's.
+pub async fn serve(api: Api, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
+    let body = body::read(request.take_payload()).await;
+    // Only now: a request that is sent by halves shall not hold up a shutdown.
+    let _in_flight = api.in_flight.enter();
+    let answer = body.and_then(|body| route(&api, &request, &body));
+    let result = match answer {
+        Ok(Answer::Now(response)) => Ok(response),
+        Ok(Answer::Later(answer)) => {
+            let accepts_problem = accepts_problem(&request);
+            let_go_of_head(&mut request);
+            answer.await.or_else(|refusal| Ok(refusal.respond(accepts_problem)))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let response = result.unwrap_or_else(|refusal| {
+        if matches!(refusal, Refusal::NotFound) {
+            api.metrics.count_404();
+        }
+        refusal.respond(accepts_problem(&request))
+    });
+    Ok(request.into_response(response))
+}
+
+/// The table of routes.
+fn route(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
+    let state = &api.state;
+    let segments = segments(request.path());
+    let method = match *request.method() {
+        // actix leaves out the body where the method is HEAD.
+        Method::HEAD => &Method::GET,
+        ref method => method,
+    };
+    match (method, segments.as_slice()) {
+        (&Method::PUT, ["peers" | "peer", id, name]) => {
+            locks::acquire(state, request, id, name, body)
+        }
+        (&Method::DELETE, ["peers" | "peer", id, name]) => locks::release(state, id, name),
+        (&Method::GET, ["peers" | "peer", id, "is_acquired"]) => peers::is_acquired(state, id),
+        (&Method::GET, ["peers" | "peer"] | ["peers" | "peer", ""]) => Ok(peers::list(state)),
+        (&Method::PUT, ["peers" | "peer", id]) => peers::renew(state, request, id, body),
+        (&Method::DELETE, ["peers" | "peer", id]) => peers::release(state, id),
+        (&Method::POST, ["new_peer"]) => peers::create(state, request, body),
+        (&Method::POST, ["remove_expired"]) => Ok(peers::remove_expired(state)),
+        (&Method::POST, ["restore"]) => restore::restore(state, request, body),
+        (&Method::GET, ["remainder"]) => remainder::remainder(state, request),
+        (&Method::GET, ["metrics"]) => Ok(metrics::metrics(api)),
+        (&Method::GET, ["health"]) => Ok(health::alive()),
+        (&Method::GET, ["health", "ready"]) => Ok(health::ready(state)),
+        (&Method::GET, ["version"]) => Ok(pages::version()),
+        (&Method::GET, ["favicon.ico"]) => Ok(pages::favicon()),
+        (&Method::GET, [""]) => Ok(pages::greeting()),
+        (_, segments) => Err(match allowed_methods(segments) {
+            Some(allow) => Refusal::MethodNotAllowed { allow },
+            None => Refusal::NotFound,
+        }),
+    }
+}
+
+/// The methods of each path that exists. A test holds this against [`route`].
+fn allowed_methods(segments: &[&str]) -> Option<&'static str> {
+    Some(match segments {
+        ["peers" | "peer"] | ["peers" | "peer", ""] => "GET, HEAD",
+        ["peers" | "peer", _] => "DELETE, PUT",
+        ["peers" | "peer", _, "is_acquired"] => "DELETE, GET, HEAD, PUT",
+        ["peers" | "peer", _, _] => "DELETE, PUT",
+        ["new_peer" | "remove_expired" | "restore"] => "POST",
+        ["remainder" | "metrics" | "health" | "version" | "favicon.ico" | ""] => "GET, HEAD",
+        ["health", "ready"] => "GET, HEAD",
+        _ => return None,
+    })
+}
+
+/// The parts of a path between its slashes, without the first slash, not decoded.
+fn segments(path: &str) -> SmallVec<[&str; 4]> {
+    path.strip_prefix('/').unwrap_or(path).split('/').collect()
+}
+
+/// Frees what actix keeps of a request while it is parked: ten times as much as the waiter itself.
+fn let_go_of_head(request: &mut ServiceRequest) {
+    *request.match_info_mut() = actix_web::dev::Path::new(Url::default());
+    let head = request.head_mut();
+    head.headers = HeaderMap::new();
+    head.uri = Uri::default();
+}
+
+impl From<HttpResponse> for Answer {
+    fn from(response: HttpResponse) -> Self {
+        Answer::Now(response)
+    }
+}

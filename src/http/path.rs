@@ -1,0 +1,127 @@
+//! Paths and queries, taken apart by hand: names are percent-decoded exactly once.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::error::Refusal;
+use crate::{nearest::nearest, semaphore::PeerId};
+
+/// Percent-decodes a path segment.
+///
+/// # Errors
+/// [`Refusal::BadEncoding`] where the result is not UTF-8.
+pub fn name(segment: &str) -> Result<Cow<'_, str>, Refusal> {
+    percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| Refusal::BadEncoding { found: segment.to_owned() })
+}
+
+/// Reads a path segment as the id of a peer.
+///
+/// # Errors
+/// [`Refusal::BadPeerId`].
+pub fn peer_id(segment: &str) -> Result<PeerId, Refusal> {
+    let is_number = segment.bytes().all(|byte| byte.is_ascii_digit());
+    match segment.parse() {
+        Ok(id) if is_number => Ok(PeerId(id)),
+        _ => Err(Refusal::BadPeerId { found: segment.to_owned() }),
+    }
+}
+
+/// Reads a query: the values of the parameters `known`, in that order. A plus sign is a blank.
+///
+/// # Errors
+/// [`Refusal::BadQuery`] for a parameter that is unknown or stands there twice,
+/// [`Refusal::BadEncoding`].
+pub fn query<'a, const N: usize>(
+    query: &'a str,
+    known: [&str; N],
+) -> Result<[Option<Cow<'a, str>>; N], Refusal> {
+    let mut values = [const { None }; N];
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let key = decode_form(key)?;
+        let Some(position) = known.iter().position(|name| *name == key) else {
+            let hint = match nearest(&key, known) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("expected one of: {}", known.join(", ")),
+            };
+            return Err(Refusal::BadQuery { reason: format!("unknown parameter `{key}`; {hint}") });
+        };
+        if values[position].replace(decode_form(value)?).is_some() {
+            let reason = format!("parameter `{key}` stands there twice, expected once");
+            return Err(Refusal::BadQuery { reason });
+        }
+    }
+    Ok(values)
+}
+
+fn decode_form(text: &str) -> Result<Cow<'_, str>, Refusal> {
+    if !text.contains('+') {
+        return name(text);
+    }
+    match name(&text.replace('+', " ")) {
+        Ok(decoded) => Ok(Cow::Owned(decoded.into_owned())),
+        Err(_) => Err(Refusal::BadEncoding { found: text.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_decoded_exactly_once() {
+        for (segment, expected) in [
+            ("A", "A"),
+            ("a%2Fb", "a/b"),
+            ("%2541", "%41"),
+            ("a%20b+c", "a b+c"),
+            ("%C3%A4%22%26", "ä\"&"),
+            ("%zz%4", "%zz%4"),
+        ] {
+            assert_eq!(expected, name(segment).unwrap());
+        }
+        assert!(matches!(name("%FF"), Err(Refusal::BadEncoding { found }) if found == "%FF"));
+    }
+
+    #[test]
+    fn ids_are_whole_numbers_of_64_bits() {
+        assert_eq!(PeerId(0), peer_id("0").unwrap());
+        assert_eq!(PeerId(u64::MAX), peer_id("18446744073709551615").unwrap());
+        for segment in ["", "+5", "-1", "1.0", "0x1", "18446744073709551616", "%31"] {
+            assert!(matches!(peer_id(segment), Err(Refusal::BadPeerId { .. })), "{segment}");
+        }
+    }
+
+    #[test]
+    fn query_parameters_come_in_the_order_of_the_known_names() {
+        let values = query("expires_in=5m&block_for=1s+500ms", ["block_for", "expires_in"]);
+
+        assert_eq!([Some("1s 500ms".into()), Some("5m".into())], values.unwrap());
+        assert_eq!([None], query("", ["block_for"]).unwrap());
+        assert_eq!([Some("%41".into())], query("&semaphore=%2541&", ["semaphore"]).unwrap());
+    }
+
+    #[test]
+    fn unknown_repeated_and_undecodable_parameters_are_refused() {
+        for (text, expected) in [
+            (
+                "blockfor=1s",
+                "invalid query: unknown parameter `blockfor`; did you mean `block_for`?",
+            ),
+            ("x=1", "invalid query: unknown parameter `x`; expected one of: block_for"),
+            (
+                "block_for=1s&block_for=1s",
+                "invalid query: parameter `block_for` stands there twice, expected once",
+            ),
+            (
+                "block_for=+%FF",
+                "`+%FF` is not UTF-8 after percent-decoding, expected a name in UTF-8",
+            ),
+        ] {
+            assert_eq!(expected, query(text, ["block_for"]).unwrap_err().to_string());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The only source of randomness: ids of peers.
+
+use crate::semaphore::PeerId;
+
+/// JavaScript holds integers below this exactly, and JSON readers of many languages follow it.
+const END: u64 = 1 << 53;
+
+/// Draws an id, 1 ≤ id < 2^53. It may be taken already; the caller finds out.
+///
+/// Ids are no secrets: who can reach the server can act for any peer.
+pub fn random_peer_id() -> PeerId {
+    PeerId(rand::random_range(1..END))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_fit_into_the_integers_of_javascript_and_differ() {
+        let ids: std::collections::HashSet<_> = (0..1_000).map(|_| random_peer_id()).collect();
+
+        assert_eq!(1_000, ids.len());
+        assert!(ids.iter().all(|id| (1..END).contains(&id.0)));
+    }
+}

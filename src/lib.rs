@@ -1,0 +1,35 @@
+//! Throttle: counting semaphores for distributed systems, served over plain HTTP.
+//!
+//! A request is translated once at the edge (`http`), decided in one pure place (`semaphore`), and
+//! answered. The rooms, and what each must not do:
+//!
+//! - [`cli`], [`config`], [`logging`], [`server`]: start and stop. They decide nothing about locks.
+//! - [`http`]: the route table and one file a resource. Handlers extract, call [`state`] once, and
+//!   shape the answer; the books are out of their reach.
+//! - [`state`]: the books behind their one door. It awaits nothing while it holds the lock.
+//! - [`waiting`]: requests that are parked on a pending lock.
+//! - [`litter_collection`]: sees to it that leases end in time, and decides nothing.
+//! - [`semaphore`]: the pure room, where everything is decided. No clock, no randomness, no async,
+//!   no HTTP, no log.
+//! - [`clock`] and [`ids`]: the only readers of time and randomness.
+//! - [`metrics`], [`in_flight`], [`shutdown`], [`open_files`], [`nearest`]: small helpers.
+//!
+//! This library exists for the `throttle` command and its tests; only the HTTP interface is stable.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod ids;
+pub mod in_flight;
+pub mod litter_collection;
+pub mod logging;
+pub mod metrics;
+pub mod nearest;
+pub mod open_files;
+pub mod semaphore;
+pub mod shutdown;
+pub mod state;
+pub mod waiting;
+
+pub mod server;

@@ -1,0 +1,37 @@
+//! The pure room: semaphores, peers, leases and locks, and the rules by which they change.
+//!
+//! Everything that Throttle decides is decided here, from arguments alone. This room knows no
+//! clock, no randomness, no HTTP, no async and no log: the same calls give the same outcome, today,
+//! in a test with time as plain numbers, or replayed from a record.
+//!
+//! Start reading at [`Leases`]; how permits are handed out stands in `permits`.
+
+mod acquire;
+mod effects;
+mod error;
+mod expiry;
+pub mod invariants;
+mod leases;
+mod peers;
+mod permits;
+mod queue;
+mod semaphore_config;
+mod snapshot;
+mod timestamp;
+mod units;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    acquire::Progress,
+    effects::{Effect, Effects},
+    error::Error,
+    leases::{Leases, Wanted},
+    semaphore_config::SemaphoreConfig,
+    snapshot::{PeerSnapshot, SemaphoreSnapshot},
+    timestamp::Timestamp,
+    units::{Arrival, Lock, Locks, PeerId, SemaphoreIx},
+};

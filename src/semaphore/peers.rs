@@ -1,0 +1,132 @@
+//! The peers: found by id in O(1), expired in the order of their deadlines, never scanned.
+
+use std::{hash::BuildHasher, time::Duration};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::{
+    Locks, PeerId, Timestamp,
+    expiry::Expiry,
+    units::{AskIx, PeerIx},
+};
+
+/// Who asks: owns locks and expires as a whole.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    /// The lease ends here, and never earlier.
+    pub(super) valid_until: Timestamp,
+    /// The acquired locks, in no particular order, one a semaphore at the most.
+    pub(super) held: Locks,
+    /// What the peer is waiting for.
+    pub(super) pending: Option<AskIx>,
+}
+
+/// What there was to do about the lease that ends first.
+pub(super) enum Due {
+    /// No lease has ended.
+    Nothing,
+    /// A lease had been extended; its entry in the expiry index now says so.
+    Postponed,
+    /// The lease of this peer has ended.
+    Ended(PeerIx),
+}
+
+/// All peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    slots: Slab<Peer>,
+    /// Slots by peer id. Holding only slots, it costs a few bytes a peer.
+    by_id: HashTable<u32>,
+    /// Seeded anew in each process. No outcome depends on it: nothing iterates over `by_id`.
+    hasher: RandomState,
+    pub(super) expiry: Expiry,
+}
+
+impl Peers {
+    /// How many peers exist, those included whose lease has ended but who were not looked at yet.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The peer of that id. O(1).
+    pub(super) fn find(&self, id: PeerId) -> Option<PeerIx> {
+        self.by_id
+            .find(self.hasher.hash_one(id), |slot| self.slots[*slot as usize].id == id)
+            .map(|slot| PeerIx(*slot))
+    }
+
+    /// A new peer without locks. The caller knows that no peer of that id exists.
+    pub(super) fn insert(&mut self, id: PeerId, valid_until: Timestamp) -> PeerIx {
+        let peer = Peer { id, valid_until, held: Locks::new(), pending: None };
+        // 2^32 peers would need hundreds of gigabytes: memory ends before the numbers do.
+        let slot = self.slots.insert(peer) as u32;
+        let Peers { slots, hasher, .. } = self;
+        self.by_id.insert_unique(hasher.hash_one(id), slot, |slot| {
+            hasher.hash_one(slots[*slot as usize].id)
+        });
+        self.expiry.insert(PeerIx(slot), valid_until);
+        PeerIx(slot)
+    }
+
+    /// Takes a peer out of the books, its entry in the expiry index included. O(log P).
+    pub(super) fn remove(&mut self, ix: PeerIx) -> Peer {
+        let peer = self.slots.remove(ix.0 as usize);
+        let hash = self.hasher.hash_one(peer.id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |slot| *slot == ix.0) {
+            entry.remove();
+        }
+        self.expiry.remove(ix);
+        peer
+    }
+
+    /// Lets the lease end `expires_in` from now. O(1) where that extends it.
+    pub(super) fn renew(&mut self, ix: PeerIx, expires_in: Duration, now: Timestamp) {
+        let valid_until = now.after(expires_in);
+        self[ix].valid_until = valid_until;
+        if self.expiry.at(ix).is_some_and(|at| valid_until < at) {
+            self.expiry.change(ix, valid_until);
+        }
+    }
+
+    /// Whether the lease has ended.
+    pub(super) fn is_due(&self, ix: PeerIx, now: Timestamp) -> bool {
+        self[ix].valid_until <= now
+    }
+
+    /// Looks at the peer whose entry in the expiry index comes first. O(log P).
+    pub(super) fn next_due(&mut self, now: Timestamp) -> Due {
+        match self.expiry.first() {
+            Some((at, ix)) if at <= now => {
+                let valid_until = self[ix].valid_until;
+                if valid_until <= now {
+                    return Due::Ended(ix);
+                }
+                self.expiry.change(ix, valid_until);
+                Due::Postponed
+            }
+            _ => Due::Nothing,
+        }
+    }
+
+    /// All peers in the order of their slots. This is the one scan, for those who ask for a list.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerIx, &Peer)> {
+        self.slots.iter().map(|(slot, peer)| (PeerIx(slot as u32), peer))
+    }
+}
+
+impl std::ops::Index<PeerIx> for Peers {
+    type Output = Peer;
+
+    fn index(&self, ix: PeerIx) -> &Peer {
+        &self.slots[ix.0 as usize]
+    }
+}
+
+impl std::ops::IndexMut<PeerIx> for Peers {
+    fn index_mut(&mut self, ix: PeerIx) -> &mut Peer {
+        &mut self.slots[ix.0 as usize]
+    }
+}

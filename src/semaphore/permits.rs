@@ -1,0 +1,237 @@
+//! Who gets permits, and when: asks walk through their semaphores, and are granted or wait.
+//!
+//! # The discipline
+//!
+//! First come, first served, in each semaphore. An ask for several semaphores walks through them
+//! one after another, the highest level first (then by name): it stands in the next queue, under
+//! its original arrival number, only once its permits in the one before are reserved. When the last
+//! are reserved, it is granted as a whole. An ask for one semaphore is the shortest such walk.
+//!
+//! So whoever waits holds or reserves only what comes *earlier* in one total order, the same order
+//! that levels impose on nested locks; hence no cycle of waiting peers can form.
+//!
+//! # Its price
+//!
+//! A large ask at the front of a queue holds back small ones behind it although permits are free,
+//! and so does an ask that has reserved permits here while it waits elsewhere. That is what keeps
+//! large asks from starving.
+//!
+//! Peers and leases are unknown here: an ask only carries the index of the peer it belongs to.
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::{
+    Arrival, Locks, SemaphoreIx, Timestamp,
+    queue::Semaphore,
+    units::{AskIx, PeerIx},
+};
+
+/// What a peer is waiting for: one lock, or several that are granted together.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) arrival: Arrival,
+    pub(super) peer: PeerIx,
+    /// When it arrived.
+    pub(super) since: Timestamp,
+    /// What it asks for, in walking order.
+    pub(super) locks: Locks,
+    /// How many of `locks` are reserved. The ask stands in the queue of the next one.
+    pub(super) stage: usize,
+}
+
+/// Semaphores in whose queues somebody may be able to go on.
+type Moved = SmallVec<[SemaphoreIx; 4]>;
+
+/// All semaphores and all pending asks.
+#[derive(Debug)]
+pub(super) struct Permits {
+    pub(super) semaphores: Vec<Semaphore>,
+    pub(super) asks: Slab<Ask>,
+    arrivals: u64,
+    /// Asks that were granted and that nobody has fetched yet (see `granted`).
+    granted: Vec<Ask>,
+}
+
+impl Permits {
+    pub(super) fn new(semaphores: Vec<Semaphore>) -> Self {
+        Permits { semaphores, asks: Slab::new(), arrivals: 0, granted: Vec::new() }
+    }
+
+    /// Asks that were granted since the last call, in the order of their grants.
+    pub(super) fn granted(&mut self) -> impl Iterator<Item = Ask> + '_ {
+        self.granted.drain(..)
+    }
+
+    /// Sorts locks the way an ask walks: highest level first, then by name.
+    pub(super) fn sort(&self, locks: &mut Locks) {
+        locks.sort_unstable_by_key(|lock| {
+            let level = self[lock.semaphore].level;
+            (std::cmp::Reverse(level), lock.semaphore)
+        });
+    }
+
+    /// A new ask, for locks in walking order, at least one. It is granted as far as possible at
+    /// once: afterwards it is among `granted`, or among `asks` under the returned index.
+    pub(super) fn ask(&mut self, peer: PeerIx, locks: Locks, now: Timestamp) -> AskIx {
+        let arrival = Arrival(self.arrivals);
+        self.arrivals += 1;
+        for lock in &locks {
+            self[lock.semaphore].pending += i128::from(lock.count);
+        }
+        // Pending asks are fewer than peers, whose number fits a `u32`.
+        let ix = AskIx(self.asks.vacant_key() as u32);
+        for lock in &locks[1..] {
+            self[lock.semaphore].approaching.insert(arrival, ix);
+        }
+        self.asks.insert(Ask { arrival, peer, since: now, locks, stage: 0 });
+        self.walk(ix);
+        ix
+    }
+
+    /// Ends a pending ask, and lets those go on whom it held back.
+    pub(super) fn withdraw(&mut self, ix: AskIx) -> Ask {
+        let mut moved = Moved::new();
+        self.step_back(ix, 0, &mut moved);
+        let ask = self.asks.remove(ix.0 as usize);
+        for lock in &ask.locks {
+            let semaphore = &mut self[lock.semaphore];
+            semaphore.pending -= i128::from(lock.count);
+            semaphore.approaching.remove(&ask.arrival);
+        }
+        self[ask.locks[0].semaphore].standing.remove(&ask.arrival);
+        self.serve_all(&moved);
+        ask
+    }
+
+    /// Makes one lock of a pending ask smaller. The ask may be granted by that.
+    pub(super) fn shrink(&mut self, ix: AskIx, position: usize, count: i64) {
+        let ask = &mut self.asks[ix.0 as usize];
+        let lock = &mut ask.locks[position];
+        let freed = lock.count - count;
+        lock.count = count;
+        let (semaphore, is_reserved) = (lock.semaphore, position < ask.stage);
+        self[semaphore].pending -= i128::from(freed);
+        if is_reserved {
+            self[semaphore].reserved -= freed;
+        }
+        self.serve(semaphore);
+    }
+
+    /// Takes back permits that a peer held, and hands them on.
+    pub(super) fn release(&mut self, semaphore: SemaphoreIx, count: i64) {
+        self[semaphore].acquired -= count;
+        self.serve(semaphore);
+    }
+
+    /// Counts permits as acquired that a restored peer holds, even beyond max. The caller knows
+    /// that the sum fits an `i64`.
+    ///
+    /// Reservations give way, the latest arrival first, so that no grant ever raises `acquired`
+    /// above max.
+    pub(super) fn occupy(&mut self, semaphore: SemaphoreIx, count: i64) {
+        self[semaphore].acquired += count;
+        let mut moved = Moved::new();
+        while self[semaphore].room() < 0 {
+            let Some((_, ix)) = self[semaphore].reserving.last_key_value() else { break };
+            let ix = *ix;
+            let locks = &self.asks[ix.0 as usize].locks;
+            // An ask is in `reserving` of a semaphore only while it has a lock there.
+            let Some(stage) = locks.iter().position(|lock| lock.semaphore == semaphore) else {
+                break;
+            };
+            self.step_back(ix, stage, &mut moved);
+        }
+        self.serve_all(&moved);
+    }
+
+    /// Lets whoever stands at the front of this queue go on, for as long as there is room.
+    fn serve(&mut self, semaphore: SemaphoreIx) {
+        while let Some((_, ix)) = self[semaphore].standing.first_key_value() {
+            let ix = *ix;
+            let ask = &self.asks[ix.0 as usize];
+            if ask.locks[ask.stage].count > self[semaphore].room() {
+                break;
+            }
+            self[semaphore].standing.pop_first();
+            self.walk(ix);
+        }
+    }
+
+    fn serve_all(&mut self, moved: &[SemaphoreIx]) {
+        for semaphore in moved {
+            self.serve(*semaphore);
+        }
+    }
+
+    /// Moves an ask, which stands in no queue now, as far as it gets.
+    fn walk(&mut self, ix: AskIx) {
+        let ask = &mut self.asks[ix.0 as usize];
+        while let Some(lock) = ask.locks.get(ask.stage) {
+            let semaphore = &mut self.semaphores[lock.semaphore.0 as usize];
+            semaphore.approaching.remove(&ask.arrival);
+            if !semaphore.admits(ask.arrival, lock.count) {
+                semaphore.standing.insert(ask.arrival, ix);
+                return;
+            }
+            semaphore.reserved += lock.count;
+            ask.stage += 1;
+            if ask.stage < ask.locks.len() {
+                semaphore.reserving.insert(ask.arrival, ix);
+            }
+        }
+        self.grant(ix);
+    }
+
+    /// All permits of the ask are reserved: they become acquired.
+    fn grant(&mut self, ix: AskIx) {
+        let ask = self.asks.remove(ix.0 as usize);
+        for lock in &ask.locks {
+            let semaphore = &mut self[lock.semaphore];
+            semaphore.reserved -= lock.count;
+            semaphore.acquired += lock.count;
+            semaphore.pending -= i128::from(lock.count);
+            semaphore.reserving.remove(&ask.arrival);
+            debug_assert!(semaphore.acquired <= semaphore.max, "a grant raised acquired above max");
+        }
+        self.granted.push(ask);
+    }
+
+    /// Gives up all reservations from `stage` on, and stands in the queue of `stage` again.
+    fn step_back(&mut self, ix: AskIx, stage: usize, moved: &mut Moved) {
+        let ask = &mut self.asks[ix.0 as usize];
+        let arrival = ask.arrival;
+        for position in stage..=ask.stage {
+            let lock = ask.locks[position];
+            let semaphore = &mut self.semaphores[lock.semaphore.0 as usize];
+            if position < ask.stage {
+                semaphore.reserved -= lock.count;
+                semaphore.reserving.remove(&arrival);
+            } else {
+                semaphore.standing.remove(&arrival);
+            }
+            let queue = if position == stage {
+                &mut semaphore.standing
+            } else {
+                &mut semaphore.approaching
+            };
+            queue.insert(arrival, ix);
+            moved.push(lock.semaphore);
+        }
+        ask.stage = stage;
+    }
+}
+
+impl std::ops::Index<SemaphoreIx> for Permits {
+    type Output = Semaphore;
+
+    fn index(&self, ix: SemaphoreIx) -> &Semaphore {
+        &self.semaphores[ix.0 as usize]
+    }
+}
+
+impl std::ops::IndexMut<SemaphoreIx> for Permits {
+    fn index_mut(&mut self, ix: SemaphoreIx) -> &mut Semaphore {
+        &mut self.semaphores[ix.0 as usize]
+    }
+}

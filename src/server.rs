@@ -1,0 +1,91 @@
+//! Puts the server together, starts it, and stops it in order.
+
+use std::{process, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, dev::fn_service, rt};
+use anyhow::Context;
+use log::{info, warn};
+
+use crate::{
+    cli::Cli,
+    config::Config,
+    http::{Api, serve},
+    in_flight::InFlight,
+    litter_collection, logging,
+    metrics::Metrics,
+    open_files,
+    shutdown::Signals,
+    state::State,
+};
+
+/// An idle connection is kept for longer than clients pause between heartbeats (5 minutes at the
+/// published ones), so that they need not connect anew each time.
+const KEEP_ALIVE: Duration = Duration::from_secs(10 * 60);
+
+/// A new connection must have sent the head of its first request by then.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests that are being answered when the server shuts down get this long.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the server until a signal ends it.
+///
+/// # Errors
+/// If the configuration is bad, or the address cannot be listened on.
+pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    let config = cli.read_configuration()?;
+    logging::start(&config.logging)?;
+    info!(target: "throttle", "Hello From Throttle");
+    if config.semaphores.is_empty() {
+        warn!(target: "throttle", "No semaphores configured.");
+    }
+    open_files::raise_limit();
+    rt::System::new().block_on(serve_until_signal(cli, config))
+}
+
+async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let state = State::new(config.semaphores);
+    let in_flight = InFlight::default();
+    let api = Api {
+        state: state.clone(),
+        metrics: Arc::new(Metrics::new()?),
+        in_flight: in_flight.clone(),
+    };
+
+    let server = HttpServer::new(move || {
+        let api = api.clone();
+        App::new().default_service(fn_service(move |request| serve(api.clone(), request)))
+    })
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(REQUEST_TIMEOUT)
+    // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
+    .h1_allow_half_closed(false)
+    .disable_signals()
+    .bind((cli.address.as_str(), cli.port))
+    .with_context(|| {
+        let Cli { address, port, .. } = cli;
+        format!(
+            "cannot listen on {address}:{port}; name another place with --address or --port, or \
+             stop who listens there"
+        )
+    })?;
+    for address in server.addrs() {
+        eprintln!("Throttle {} listening on http://{address}", env!("CARGO_PKG_VERSION"));
+    }
+    let server = server.run();
+    let handle = server.handle();
+    let running = rt::spawn(server);
+    rt::spawn(litter_collection::run(state.clone(), config.litter_collection_interval));
+
+    let signal = signals.next().await;
+    info!(target: "throttle", "{} received, shutting down", signal.name);
+    rt::spawn(async move {
+        process::exit(signals.next().await.exit_code);
+    });
+    handle.pause().await;
+    state.shut_down();
+    in_flight.drained(GRACE).await;
+    handle.stop(false).await;
+    running.await?.context("the server failed")
+}

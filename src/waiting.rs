@@ -1,0 +1,125 @@
+//! Requests that are parked on a pending ask, and how they learn of its end.
+//!
+//! A request looks at the books and registers here under the same lock (`State::apply`), so no
+//! wake-up is lost between the two. It is woken after the lock is let go. Whoever stops waiting,
+//! for whatever reason, deregisters by dropping its [`Waiter`].
+
+use std::{sync::Arc, time::Duration};
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    semaphore::{Arrival, Effect},
+    state::State,
+};
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The locks that were waited for are acquired.
+    Acquired,
+    /// The ask was cancelled, or is for less than what was waited for.
+    Withdrawn,
+    /// The peer was released or expired.
+    PeerGone,
+    /// Time is over, or the server shuts down; the ask is pending still.
+    StillPending,
+}
+
+/// Wakes one parked request.
+pub type Wake = oneshot::Sender<Outcome>;
+
+/// Who waits for which ask. An ask may have several waiters: a client that asked again.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    parked: HashMap<Arrival, SmallVec<[Wake; 1]>, foldhash::fast::RandomState>,
+    is_closed: bool,
+}
+
+impl Waiters {
+    /// Parks a request. Once closed, the wait is over as soon as it starts.
+    fn park(&mut self, ask: Arrival) -> oneshot::Receiver<Outcome> {
+        let (wake, outcome) = oneshot::channel();
+        if !self.is_closed {
+            self.parked.entry(ask).or_default().push(wake);
+        }
+        outcome
+    }
+
+    /// Takes out the waiters whom an effect concerns, and what they shall be told.
+    pub fn take(&mut self, effect: &Effect) -> Option<(SmallVec<[Wake; 1]>, Outcome)> {
+        let (ask, outcome) = match effect {
+            Effect::Acquired(ask) => (ask, Outcome::Acquired),
+            Effect::Withdrawn(ask) => (ask, Outcome::Withdrawn),
+            Effect::PeerGone(ask) => (ask, Outcome::PeerGone),
+            Effect::Expired { .. } => return None,
+        };
+        Some((self.parked.remove(ask)?, outcome))
+    }
+
+    /// Ends all waits, those to come included: a dropped `Wake` means that the ask is pending still.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        self.parked = HashMap::default();
+    }
+
+    /// Whether no wait is accepted any more, for the server shuts down.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Forgets the waiters of this ask who have hung up.
+    fn forget(&mut self, ask: Arrival) {
+        if let Some(waiters) = self.parked.get_mut(&ask) {
+            waiters.retain(|waiter| !waiter.is_closed());
+            if waiters.is_empty() {
+                self.parked.remove(&ask);
+            }
+        }
+    }
+
+    /// How many asks are waited for.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.parked.len()
+    }
+}
+
+/// One parked request. Dropping it deregisters it; the ask stays pending.
+#[derive(Debug)]
+pub struct Waiter {
+    state: Arc<State>,
+    ask: Arrival,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Waiter {
+    /// Registers a request that waits for `ask`. To be called under the lock under which the ask
+    /// was seen pending.
+    pub fn register(waiters: &mut Waiters, state: Arc<State>, ask: Arrival) -> Self {
+        Waiter { outcome: waiters.park(ask), state, ask }
+    }
+
+    /// Waits until the ask ends, but no longer than `block_for`.
+    pub async fn outcome(mut self, block_for: Duration) -> Outcome {
+        match timeout(block_for, &mut self.outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            // Either the waiters were closed, or time is over. An outcome that is being sent at
+            // this very moment is not lost: whoever asks again is told the same by the books.
+            Ok(Err(_)) | Err(_) => Outcome::StillPending,
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // After an outcome there is nobody to deregister, nor is there after the waiters closed.
+        let was_parked = !self.outcome.is_terminated();
+        self.outcome.close();
+        if was_parked {
+            self.state.with_waiters(|waiters| waiters.forget(self.ask));
+        }
+    }
+}
