@@ -279,8 +279,8 @@ mod tests {
                  expected an integer of 0 or more",
             ),
             (
-                "[semaphores]\nä = { max = 1, level = 3000000000 }",
-                "throttle.toml, line 2, column 24, key `semaphores.ä.level`: level 3000000000 is \
+                "[semaphores]\n\"ä\" = { max = 1, level = 3000000000 }",
+                "throttle.toml, line 2, column 26, key `semaphores.ä.level`: level 3000000000 is \
                  out of range, expected -2147483648 to 2147483647",
             ),
             (

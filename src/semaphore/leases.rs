@@ -230,7 +230,7 @@ impl Leases {
         for (name, count) in wanted {
             locks.push(Lock { semaphore: self.index_of(name)?, count: *count });
         }
-        self.permits.sort(&mut locks);
+        locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
         let twice = locks.windows(2).find(|pair| pair[0].semaphore == pair[1].semaphore);
         match (twice, locks.is_empty()) {
             (Some(pair), _) => Err(Error::BadNames { found: self.name_of(pair[0].semaphore) }),
@@ -243,9 +243,10 @@ impl Leases {
         self.permits[semaphore].name.to_string()
     }
 
-    /// Enters the asks that were granted into the books of their peers.
+    /// Hands on what became free, and enters the asks that are granted into the books of their
+    /// peers. The last step of every operation that frees permits or asks for some.
     pub(super) fn settle_grants(&mut self, effects: &mut Effects) {
-        for ask in self.permits.granted() {
+        for ask in self.permits.settle() {
             let peer = &mut self.peers[ask.peer];
             peer.pending = None;
             peer.held.extend(ask.locks);

@@ -18,6 +18,8 @@
 //!
 //! Peers and leases are unknown here: an ask only carries the index of the peer it belongs to.
 
+use std::cmp::Reverse;
+
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -40,35 +42,47 @@ pub(super) struct Ask {
     pub(super) stage: usize,
 }
 
-/// Semaphores in whose queues somebody may be able to go on.
-type Moved = SmallVec<[SemaphoreIx; 4]>;
-
 /// All semaphores and all pending asks.
 #[derive(Debug)]
 pub(super) struct Permits {
     pub(super) semaphores: Vec<Semaphore>,
     pub(super) asks: Slab<Ask>,
     arrivals: u64,
-    /// Asks that were granted and that nobody has fetched yet (see `granted`).
+    /// Semaphores in whose queues somebody may be able to go on (see `settle`).
+    moved: SmallVec<[SemaphoreIx; 4]>,
+    /// Asks that were granted and that nobody has fetched yet (see `settle`).
     granted: Vec<Ask>,
 }
 
 impl Permits {
     pub(super) fn new(semaphores: Vec<Semaphore>) -> Self {
-        Permits { semaphores, asks: Slab::new(), arrivals: 0, granted: Vec::new() }
+        Permits {
+            semaphores,
+            asks: Slab::new(),
+            arrivals: 0,
+            moved: SmallVec::new(),
+            granted: Vec::new(),
+        }
     }
 
-    /// Asks that were granted since the last call, in the order of their grants.
-    pub(super) fn granted(&mut self) -> impl Iterator<Item = Ask> + '_ {
+    /// The order in which asks walk: highest level first, then by name.
+    pub(super) fn walking_order(&self, semaphore: SemaphoreIx) -> (Reverse<i32>, SemaphoreIx) {
+        (Reverse(self[semaphore].level), semaphore)
+    }
+
+    /// Hands on what became free, and returns the asks that were granted since the last call, in
+    /// the order of their grants.
+    ///
+    /// To be called at the end of an operation, when it has freed all that it frees: each semaphore
+    /// concerned is then served once, in walking order, so that an ask which goes on from one to
+    /// the next finds its place there before that one is served.
+    pub(super) fn settle(&mut self) -> impl Iterator<Item = Ask> + '_ {
+        let mut moved = std::mem::take(&mut self.moved);
+        moved.sort_unstable_by_key(|semaphore| self.walking_order(*semaphore));
+        for semaphore in moved {
+            self.serve(semaphore);
+        }
         self.granted.drain(..)
-    }
-
-    /// Sorts locks the way an ask walks: highest level first, then by name.
-    pub(super) fn sort(&self, locks: &mut Locks) {
-        locks.sort_unstable_by_key(|lock| {
-            let level = self[lock.semaphore].level;
-            (std::cmp::Reverse(level), lock.semaphore)
-        });
     }
 
     /// A new ask, for locks in walking order, at least one. It is granted as far as possible at
@@ -89,18 +103,16 @@ impl Permits {
         ix
     }
 
-    /// Ends a pending ask, and lets those go on whom it held back.
+    /// Ends a pending ask.
     pub(super) fn withdraw(&mut self, ix: AskIx) -> Ask {
-        let mut moved = Moved::new();
-        self.step_back(ix, 0, &mut moved);
+        self.step_back(ix, 0);
         let ask = self.asks.remove(ix.0 as usize);
         for lock in &ask.locks {
             let semaphore = &mut self[lock.semaphore];
             semaphore.pending -= i128::from(lock.count);
             semaphore.approaching.remove(&ask.arrival);
+            semaphore.standing.remove(&ask.arrival);
         }
-        self[ask.locks[0].semaphore].standing.remove(&ask.arrival);
-        self.serve_all(&moved);
         ask
     }
 
@@ -115,13 +127,13 @@ impl Permits {
         if is_reserved {
             self[semaphore].reserved -= freed;
         }
-        self.serve(semaphore);
+        self.moved.push(semaphore);
     }
 
-    /// Takes back permits that a peer held, and hands them on.
+    /// Takes back permits that a peer held.
     pub(super) fn release(&mut self, semaphore: SemaphoreIx, count: i64) {
         self[semaphore].acquired -= count;
-        self.serve(semaphore);
+        self.moved.push(semaphore);
     }
 
     /// Counts permits as acquired that a restored peer holds, even beyond max. The caller knows
@@ -131,7 +143,6 @@ impl Permits {
     /// above max.
     pub(super) fn occupy(&mut self, semaphore: SemaphoreIx, count: i64) {
         self[semaphore].acquired += count;
-        let mut moved = Moved::new();
         while self[semaphore].room() < 0 {
             let Some((_, ix)) = self[semaphore].reserving.last_key_value() else { break };
             let ix = *ix;
@@ -140,9 +151,8 @@ impl Permits {
             let Some(stage) = locks.iter().position(|lock| lock.semaphore == semaphore) else {
                 break;
             };
-            self.step_back(ix, stage, &mut moved);
+            self.step_back(ix, stage);
         }
-        self.serve_all(&moved);
     }
 
     /// Lets whoever stands at the front of this queue go on, for as long as there is room.
@@ -155,12 +165,6 @@ impl Permits {
             }
             self[semaphore].standing.pop_first();
             self.walk(ix);
-        }
-    }
-
-    fn serve_all(&mut self, moved: &[SemaphoreIx]) {
-        for semaphore in moved {
-            self.serve(*semaphore);
         }
     }
 
@@ -198,7 +202,7 @@ impl Permits {
     }
 
     /// Gives up all reservations from `stage` on, and stands in the queue of `stage` again.
-    fn step_back(&mut self, ix: AskIx, stage: usize, moved: &mut Moved) {
+    fn step_back(&mut self, ix: AskIx, stage: usize) {
         let ask = &mut self.asks[ix.0 as usize];
         let arrival = ask.arrival;
         for position in stage..=ask.stage {
@@ -216,7 +220,7 @@ impl Permits {
                 &mut semaphore.approaching
             };
             queue.insert(arrival, ix);
-            moved.push(lock.semaphore);
+            self.moved.push(lock.semaphore);
         }
         ask.stage = stage;
     }
