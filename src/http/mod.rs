@@ -127,9 +127,12 @@ fn allowed_methods(segments: &[&str]) -> Option<&'static str> {
     })
 }
 
-/// The parts of a path between its slashes, without the first slash, not decoded.
-fn segments(path: &str) -> SmallVec<[&str; 4]> {
-    path.strip_prefix('/').unwrap_or(path).split('/').collect()
+/// The first two parts of a path and all the rest of it, not decoded.
+///
+/// A semaphore's name may thus hold slashes, which some published clients do not escape; and a base
+/// URL that ends with a slash, which leads to paths with two in front, does no harm.
+fn segments(path: &str) -> SmallVec<[&str; 3]> {
+    path.trim_start_matches('/').splitn(3, '/').collect()
 }
 
 /// Frees what actix keeps of a request while it is parked: ten times as much as the waiter itself.
