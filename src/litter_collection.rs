@@ -21,3 +21,115 @@ pub async fn run(state: Arc<State>, interval: Duration) {
         state.sleep_until_next_expiry(interval).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        semaphore::{PeerId, SemaphoreConfig},
+        state::Asked,
+        waiting::Outcome,
+    };
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// A state whose only permit is held by the first peer, and whose collector sleeps for an hour
+    /// unless somebody nudges it.
+    async fn state() -> (Arc<State>, PeerId, PeerId) {
+        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))]);
+        tokio::spawn(run(state.clone(), HOUR));
+        tokio::task::yield_now().await;
+        let (holder, waiting) = (state.new_peer(24 * HOUR), state.new_peer(24 * HOUR));
+        state.acquire(holder, &[("A", 1)], None, false).unwrap();
+        (state, holder, waiting)
+    }
+
+    /// Waits until the second peer has the permit, and returns how long that took.
+    async fn time_until_granted(state: &Arc<State>, waiting: PeerId) -> Duration {
+        let Asked::Parked(waiter) = state.acquire(waiting, &[("A", 1)], None, true).unwrap() else {
+            panic!("the permit is free");
+        };
+        #[allow(clippy::disallowed_methods, reason = "the time is paused")]
+        let start = Instant::now();
+        assert_eq!(Outcome::Acquired, waiter.outcome(12 * HOUR).await);
+        start.elapsed()
+    }
+
+    fn assert_is(expected: Duration, actual: Duration) {
+        // The timer goes by milliseconds, and never fires early.
+        assert!(actual >= expected && actual < expected + Duration::from_millis(3), "{actual:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_ends_at_its_deadline_whatever_the_interval() {
+        let (state, holder, waiting) = state().await;
+
+        state.heartbeat(holder, Duration::from_millis(1_500)).unwrap();
+
+        assert_is(Duration::from_millis(1_500), time_until_granted(&state, waiting).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn extended_lease_does_not_end_at_its_old_deadline() {
+        let (state, holder, waiting) = state().await;
+        state.heartbeat(holder, Duration::from_secs(10)).unwrap();
+        advance(Duration::from_secs(9)).await;
+
+        state.heartbeat(holder, Duration::from_secs(10)).unwrap();
+
+        assert_is(Duration::from_secs(10), time_until_granted(&state, waiting).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_that_is_longer_than_the_interval_ends_on_time() {
+        let (state, holder, waiting) = state().await;
+
+        state.heartbeat(holder, 5 * HOUR / 2).unwrap();
+
+        assert_is(5 * HOUR / 2, time_until_granted(&state, waiting).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_leases_that_end_together_are_all_cleared_away() {
+        let (state, holder, waiting) = state().await;
+        for _ in 0..10_000 {
+            state.new_peer(Duration::from_secs(1));
+        }
+        state.heartbeat(holder, Duration::from_secs(1)).unwrap();
+
+        assert_is(Duration::from_secs(1), time_until_granted(&state, waiting).await);
+
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(1, state.peers().len());
+        assert_eq!(0, state.remove_expired().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn remove_expired_counts_what_it_expires() {
+        let state = State::new([]);
+        for _ in 0..2_500 {
+            state.new_peer(Duration::from_secs(1));
+        }
+        state.new_peer(HOUR);
+
+        advance(Duration::from_secs(1)).await;
+
+        assert_eq!(2_500, state.remove_expired().await);
+        assert_eq!(0, state.remove_expired().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clock_does_not_overflow() {
+        let clock = Clock::new();
+
+        let endless = tokio::spawn(async move {
+            clock.sleep_until(crate::semaphore::Timestamp::MAX).await;
+        });
+        advance(HOUR).await;
+
+        assert!(!endless.is_finished());
+    }
+}

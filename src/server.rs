@@ -2,7 +2,11 @@
 
 use std::{process, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::fn_service, rt};
+use actix_web::{
+    App, HttpServer,
+    dev::{ServerHandle, fn_service},
+    rt,
+};
 use anyhow::Context;
 use log::{info, warn};
 
@@ -80,12 +84,20 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
 
     let signal = signals.next().await;
     info!(target: "throttle", "{} received, shutting down", signal.name);
-    rt::spawn(async move {
-        process::exit(signals.next().await.exit_code);
-    });
-    handle.pause().await;
+    tokio::select! {
+        // Looked at first, so that a second signal which is there already is not overtaken.
+        biased;
+        signal = signals.next() => process::exit(signal.exit_code),
+        () = stop(&handle, &state, &in_flight) => {}
+    }
+    running.await?.context("the server failed")
+}
+
+/// No new connections; parked requests are answered at once, and those in flight within the grace.
+async fn stop(server: &ServerHandle, state: &State, in_flight: &InFlight) {
+    server.pause().await;
     state.shut_down();
     in_flight.drained(GRACE).await;
-    handle.stop(false).await;
-    running.await?.context("the server failed")
+    // What is left are idle connections and half-sent requests.
+    server.stop(false).await;
 }

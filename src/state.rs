@@ -15,8 +15,8 @@ use crate::{
     clock::Clock,
     ids::random_peer_id,
     semaphore::{
-        Effect, Effects, Error, Leases, PeerId, PeerSnapshot, Progress, SemaphoreConfig,
-        SemaphoreSnapshot, Timestamp, Wanted, invariants,
+        Effect, Effects, Error, Leases, NamedLocks, PeerId, PeerSnapshot, Progress,
+        SemaphoreConfig, SemaphoreSnapshot, Timestamp, Wanted, invariants,
     },
     waiting::{Outcome, Waiter, Waiters, Wake},
 };
@@ -236,7 +236,7 @@ impl State {
 struct Wakes {
     waiters: SmallVec<[(SmallVec<[Wake; 1]>, Outcome); 2]>,
     /// Peers that expired, with names and counts of the locks that they held.
-    expired: Vec<(PeerId, Vec<(Arc<str>, i64)>)>,
+    expired: Vec<(PeerId, NamedLocks)>,
     is_collector_late: bool,
 }
 

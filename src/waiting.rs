@@ -80,10 +80,10 @@ impl Waiters {
         }
     }
 
-    /// How many asks are waited for.
+    /// How many requests are parked.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.parked.len()
+    fn count(&self) -> usize {
+        self.parked.values().map(SmallVec::len).sum()
     }
 }
 
@@ -121,5 +121,97 @@ impl Drop for Waiter {
         if was_parked {
             self.state.with_waiters(|waiters| waiters.forget(self.ask));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        semaphore::{PeerId, SemaphoreConfig},
+        state::Asked,
+    };
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn state() -> (Arc<State>, [PeerId; 2]) {
+        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))]);
+        let peers = [(); 2].map(|()| state.new_peer(HOUR));
+        assert!(matches!(ask(&state, peers[0]), Asked::Acquired));
+        (state, peers)
+    }
+
+    fn ask(state: &Arc<State>, peer: PeerId) -> Asked {
+        state.acquire(peer, &[("A", 1)], None, true).unwrap()
+    }
+
+    fn park(state: &Arc<State>, peer: PeerId) -> Waiter {
+        match ask(state, peer) {
+            Asked::Parked(waiter) => waiter,
+            other => panic!("not parked: {other:?}"),
+        }
+    }
+
+    fn parked(state: &State) -> usize {
+        state.with_waiters(|waiters| waiters.count())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outcome_that_came_before_the_wait_is_not_lost() {
+        let (state, peers) = state();
+        let waiter = park(&state, peers[1]);
+
+        state.release(peers[0], "A").unwrap();
+
+        assert_eq!(Outcome::Acquired, waiter.outcome(Duration::ZERO).await);
+        assert_eq!(0, parked(&state));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_that_is_over_deregisters_one_waiter_and_no_other() {
+        let (state, peers) = state();
+        let (patient, hasty) = (park(&state, peers[1]), park(&state, peers[1]));
+        assert_eq!(2, parked(&state));
+
+        assert_eq!(Outcome::StillPending, hasty.outcome(Duration::from_secs(1)).await);
+
+        assert_eq!(1, parked(&state));
+        assert!(state.remove_peer(peers[1]));
+        assert_eq!(Outcome::PeerGone, patient.outcome(HOUR).await);
+        assert_eq!(0, parked(&state));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropped_waiter_deregisters_and_leaves_the_lock_pending() {
+        let (state, peers) = state();
+
+        drop(park(&state, peers[1]));
+
+        assert_eq!(0, parked(&state));
+        assert_eq!(Ok(false), state.is_acquired(peers[1]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_ends_all_waits_those_to_come_included() {
+        let (state, peers) = state();
+        let before = park(&state, peers[1]);
+
+        state.shut_down();
+
+        assert_eq!(Outcome::StillPending, before.outcome(HOUR).await);
+        assert_eq!(Outcome::StillPending, park(&state, peers[1]).outcome(HOUR).await);
+        assert!(state.is_shutting_down());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endless_wait_does_not_overflow() {
+        let (state, peers) = state();
+        let waiter = park(&state, peers[1]);
+
+        let waiting = tokio::spawn(waiter.outcome(Duration::MAX));
+        tokio::task::yield_now().await;
+        state.release(peers[0], "A").unwrap();
+
+        assert_eq!(Outcome::Acquired, waiting.await.unwrap());
     }
 }

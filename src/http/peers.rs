@@ -6,7 +6,10 @@ use actix_web::dev::ServiceRequest;
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 
 use super::{Answer, answer, body, duration, error::Refusal, path};
-use crate::{semaphore::PeerSnapshot, state::State};
+use crate::{
+    semaphore::{NamedLocks, PeerSnapshot},
+    state::State,
+};
 
 /// What a body that renews a lease looks like.
 const EXAMPLE: &str = "an object such as `{\"expires_in\": \"5m\"}`";
@@ -35,9 +38,9 @@ struct Listed {
     /// What is left of its lease, such as `299500ms`.
     expires_in: String,
     #[serde(serialize_with = "as_map")]
-    acquired: Vec<(Arc<str>, i64)>,
+    acquired: NamedLocks,
     #[serde(serialize_with = "as_map")]
-    pending: Vec<(Arc<str>, i64)>,
+    pending: NamedLocks,
 }
 
 /// `POST /new_peer`: makes a peer and answers its id.

@@ -31,7 +31,7 @@ pub use self::{
     error::Error,
     leases::{Leases, Wanted},
     semaphore_config::SemaphoreConfig,
-    snapshot::{PeerSnapshot, SemaphoreSnapshot},
+    snapshot::{NamedLocks, PeerSnapshot, SemaphoreSnapshot},
     timestamp::Timestamp,
     units::{Arrival, Lock, Locks, PeerId, SemaphoreIx},
 };

@@ -4,6 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Leases, Locks, PeerId, Timestamp};
 
+/// Names of semaphores, and the counts of their locks.
+pub type NamedLocks = Vec<(Arc<str>, i64)>;
+
 /// One semaphore at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SemaphoreSnapshot {
@@ -29,9 +32,9 @@ pub struct PeerSnapshot {
     /// What is left of its lease.
     pub expires_in: Duration,
     /// Names and counts of the locks that it holds.
-    pub acquired: Vec<(Arc<str>, i64)>,
+    pub acquired: NamedLocks,
     /// Names and counts of the locks that it waits for.
-    pub pending: Vec<(Arc<str>, i64)>,
+    pub pending: NamedLocks,
 }
 
 impl Leases {
@@ -65,7 +68,7 @@ impl Leases {
     }
 
     /// Names and counts of some locks.
-    pub fn named(&self, locks: &Locks) -> Vec<(Arc<str>, i64)> {
+    pub fn named(&self, locks: &Locks) -> NamedLocks {
         let name = |semaphore| self.permits[semaphore].name.clone();
         locks.iter().map(|lock| (name(lock.semaphore), lock.count)).collect()
     }

@@ -1,0 +1,64 @@
+//! Lines on standard error, and `THROTTLE_LOG`.
+
+use crate::{
+    client::eventually,
+    server::{Server, throttle},
+};
+
+fn with_log(configuration: &str, filter: &str) -> Server {
+    Server::start_with(configuration, |command| command.env("THROTTLE_LOG", filter))
+}
+
+#[test]
+fn start_is_logged_as_operators_know_it() {
+    let server = with_log("", "INFO");
+
+    for line in [
+        "INFO  throttle] Hello From Throttle\n",
+        "WARN  throttle] No semaphores configured.\n",
+        "INFO  throttle::litter_collection] Start litter collection with interval: 300s\n",
+        "INFO  actix_server::",
+    ] {
+        eventually(line, || server.stderr().contains(line));
+    }
+}
+
+#[test]
+fn warnings_alone_are_logged_by_default() {
+    let server = Server::start("");
+
+    let text = server.stderr();
+
+    assert!(text.contains("WARN  throttle] No semaphores configured."), "{text}");
+    assert!(!text.contains("INFO"), "{text}");
+}
+
+#[test]
+fn configuration_sets_the_level_and_the_variable_goes_before_it() {
+    let debug = "[semaphores]\nA = 1\n[logging.stderr]\nlevel = \"debug\"\n";
+
+    let configured = Server::start(debug);
+    configured.get("/remainder?semaphore=B");
+    let line = "DEBUG throttle::http::error] refused with 400: Unknown semaphore";
+    eventually(line, || configured.stderr().contains(line));
+
+    let overridden = with_log(debug, "off");
+    overridden.get("/remainder?semaphore=B");
+    assert!(!overridden.stderr().contains("DEBUG"), "{}", overridden.stderr());
+}
+
+#[test]
+fn invalid_filter_is_reported() {
+    for (filter, hint) in [
+        ("INOF", "did you mean `INFO`?"),
+        ("throttle=inof", "invalid logging spec"),
+        ("warn,,debgu", "did you mean `DEBUG`?"),
+    ] {
+        let output = throttle().args(["--port", "0"]).env("THROTTLE_LOG", filter).output().unwrap();
+
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(Some(1), output.status.code(), "{filter}: {text}");
+        assert!(text.contains(&format!("invalid THROTTLE_LOG `{filter}`")), "{text}");
+        assert!(text.contains(hint), "{text}");
+    }
+}

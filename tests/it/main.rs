@@ -1,0 +1,19 @@
+//! Tests of the real binary over real sockets. They mirror `src/http`; what concerns the process as
+//! a whole (command line, configuration, logs, shutdown) has files of its own.
+
+mod client;
+mod server;
+
+mod bad_input;
+mod cli;
+mod locks;
+mod logging;
+mod metrics;
+mod pages;
+mod peers;
+mod readme;
+mod refusals;
+mod restore;
+mod routes;
+mod shutdown;
+mod waiting;

@@ -1,0 +1,107 @@
+//! `POST /new_peer`, `/peers/{id}`, `/peers/`, `POST /remove_expired`.
+
+use std::collections::HashSet;
+
+use crate::{client::eventually, server::Server};
+
+#[test]
+fn ids_are_random_and_fit_into_the_integers_of_javascript() {
+    let server = Server::with_max(1);
+
+    let ids: HashSet<_> = (0..100).map(|_| server.new_peer()).collect();
+
+    assert_eq!(100, ids.len());
+    assert!(ids.iter().all(|id| (1..1 << 53).contains(id)));
+    assert!(ids.iter().any(|id| *id > 1 << 40), "they are not counted up");
+}
+
+#[test]
+fn heartbeat_ignores_what_old_clients_send_with_it() {
+    let server = Server::with_max(1);
+    let peer = server.new_peer();
+    let path = format!("/peers/{peer}");
+
+    for body in [
+        r#"{"expires_in":"5m"}"#,
+        r#"{"expires_in":"300000ms","active":{"A":1}}"#,
+        r#"{"active":null,"expires_in":"1.5s"}"#,
+    ] {
+        assert_eq!((200, "Ok"), server.put(&path, body).pair(), "{body}");
+    }
+}
+
+#[test]
+fn heartbeats_keep_a_short_lease_alive() {
+    let server = Server::with_max(1);
+    let peer = server.new_peer_for("1h");
+    let witness = server.new_peer_for("200ms");
+
+    server.put(&format!("/peers/{peer}"), r#"{"expires_in":"100ms"}"#);
+    while server.get(&format!("/peers/{witness}/is_acquired")).status == 200 {
+        let beat = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"10s"}"#);
+        assert_eq!(200, beat.status);
+    }
+
+    assert!(server.is_acquired(peer));
+}
+
+#[test]
+fn released_peer_gives_back_all_its_locks() {
+    let server = Server::start("[semaphores]\nA = 1\nB = { max = 1, level = 1 }");
+    let peer = server.new_peer();
+    assert_eq!(200, server.acquire(peer, "B", 1));
+    assert_eq!(200, server.acquire(peer, "A", 1));
+
+    let response = server.delete(&format!("/peers/{peer}"));
+
+    assert_eq!((200, "\"Peer released\""), response.pair());
+    assert_eq!(Some("application/json"), response.header("content-type"));
+    assert_eq!((1, 1), (server.remainder("A"), server.remainder("B")));
+    let response = server.delete(&format!("/peers/{peer}"));
+    assert_eq!((200, "\"Peer not found\""), response.pair());
+}
+
+#[test]
+fn list_shows_each_peer_with_its_locks() {
+    let server = Server::with_max(1);
+    assert_eq!((200, "[]"), server.get("/peers/").pair());
+    let (holder, waiting) = (server.new_peer(), server.new_peer());
+    server.acquire(holder, "A", 1);
+    server.acquire(waiting, "A", 1);
+
+    let response = server.get("/peers/");
+
+    assert_eq!(Some("application/json"), response.header("content-type"));
+    let list: Vec<serde_json::Value> = serde_json::from_str(&response.body).unwrap();
+    let find = |id: u64| list.iter().find(|peer| peer["id"] == id).unwrap();
+    assert_eq!(2, list.len());
+    assert_eq!(serde_json::json!({"A": 1}), find(holder)["acquired"]);
+    assert_eq!(serde_json::json!({}), find(holder)["pending"]);
+    assert_eq!(serde_json::json!({"A": 1}), find(waiting)["pending"]);
+}
+
+#[test]
+fn remove_expired_counts_what_it_expires() {
+    let server = Server::with_max(1);
+    server.new_peer();
+
+    let response = server.send("POST", "/remove_expired", &[], "");
+
+    assert_eq!((200, "0"), response.pair());
+    assert_eq!(Some("application/json"), response.header("content-type"));
+}
+
+#[test]
+fn expired_peer_is_unknown_and_its_permits_are_free() {
+    let server = Server::start("litter_collection_interval = \"1h\"\n[semaphores]\nA = 1");
+    let peer = server.new_peer_for("50ms");
+    let other = server.new_peer();
+    server.acquire(peer, "A", 1);
+    assert_eq!(202, server.acquire(other, "A", 1));
+
+    eventually("the lock is handed on", || server.is_acquired(other));
+
+    let response = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"1h"}"#);
+    assert_eq!((400, "Unknown peer"), response.pair());
+    assert!(server.stderr().contains(&format!("expired peer {peer}, held 1 of `A`")));
+}

@@ -1,0 +1,127 @@
+//! The real binary as a child process, on a free port of the loopback interface.
+
+use std::{
+    io::{BufRead, BufReader},
+    ops::Deref,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use tempfile::TempDir;
+
+use crate::client::{Client, eventually};
+
+/// A running server; it ends with the test.
+pub struct Server {
+    process: Child,
+    client: Client,
+    stderr: Lines,
+    _directory: TempDir,
+}
+
+/// All lines that a process has written to standard error so far.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<String>>);
+
+impl Lines {
+    /// Reads until the process closes its end.
+    pub fn of(process: &mut Child) -> Self {
+        let lines = Lines::default();
+        let reader = BufReader::new(process.stderr.take().unwrap());
+        let sink = lines.clone();
+        thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                sink.0.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        lines
+    }
+
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// The command, with nothing of the surroundings that could change what it does.
+pub fn throttle() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_throttle"));
+    command.env_remove("THROTTLE_LOG").stdin(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+impl Server {
+    /// A server with this configuration.
+    pub fn start(configuration: &str) -> Self {
+        Server::start_with(configuration, |command| command)
+    }
+
+    /// A server with one semaphore `A` of this max.
+    pub fn with_max(max: i64) -> Self {
+        Server::start(&format!("[semaphores]\nA = {max}\n"))
+    }
+
+    /// A server whose command is adjusted before it is started.
+    pub fn start_with(
+        configuration: &str,
+        adjust: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("throttle.toml"), configuration).unwrap();
+        let mut command = throttle();
+        command.current_dir(&directory).args(["--port", "0"]);
+        let mut process = adjust(&mut command).spawn().unwrap();
+        let stderr = Lines::of(&mut process);
+        let mut address = None;
+        eventually("the server listens", || {
+            let text = stderr.text();
+            assert!(matches!(process.try_wait(), Ok(None)), "the server ended: {text}");
+            address = text
+                .lines()
+                .find_map(|line| line.split_once("listening on http://"))
+                .map(|(_, address)| address.parse().unwrap());
+            address.is_some()
+        });
+        let client = Client::new(address.unwrap());
+        Server { process, client, stderr, _directory: directory }
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+}
+
+impl Deref for Server {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing left to do.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            eprintln!("stderr of the server:\n{}", self.stderr());
+        }
+    }
+}
