@@ -20,8 +20,8 @@ pub struct Clock {
 
 impl Clock {
     /// A clock that starts now.
-    #[allow(clippy::new_without_default, reason = "starting a clock is an act, not a default")]
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    #[expect(clippy::new_without_default, reason = "starting a clock is an act, not a default")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn new() -> Self {
         Clock { origin: Instant::now() }
     }

@@ -52,7 +52,7 @@ mod tests {
         let Asked::Parked(waiter) = state.acquire(waiting, &[("A", 1)], None, true).unwrap() else {
             panic!("the permit is free");
         };
-        #[allow(clippy::disallowed_methods, reason = "the time is paused")]
+        #[expect(clippy::disallowed_methods, reason = "the time is paused")]
         let start = Instant::now();
         assert_eq!(Outcome::Acquired, waiter.outcome(12 * HOUR).await);
         start.elapsed()

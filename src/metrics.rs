@@ -52,6 +52,7 @@ impl Metrics {
     }
 
     /// The state of all semaphores as it is now, and the counters, as text.
+    #[expect(clippy::expect_used, reason = "it cannot fail, see below")]
     pub fn render(&self, semaphores: &[SemaphoreSnapshot]) -> String {
         for semaphore in semaphores {
             let labels = &[semaphore.name.as_ref()];

@@ -59,7 +59,7 @@ impl Waiters {
         Some((self.parked.remove(ask)?, outcome))
     }
 
-    /// Ends all waits, those to come included: a dropped `Wake` means that the ask is pending still.
+    /// Ends all waits, those to come included. Whose `Wake` is dropped finds its ask pending still.
     pub fn close(&mut self) {
         self.is_closed = true;
         self.parked = HashMap::default();

@@ -141,22 +141,34 @@ mod tests {
         assert_eq!(None, expiry.at(PeerIx(0)));
     }
 
+    fn steps() -> impl Strategy<Value = Vec<(u32, u64, bool)>> {
+        prop::collection::vec((0..20_u32, 0..100_u64, prop::bool::weighted(0.3)), 0..200)
+    }
+
     proptest! {
         #[test]
-        fn first_is_always_the_earliest(steps in prop::collection::vec((0..20_u32, 0..100_u64, 0..3), 0..200)) {
+        fn first_is_always_the_earliest(steps in steps()) {
             let mut expiry = Expiry::default();
             let mut model = std::collections::BTreeMap::new();
 
-            for (slot, at, step) in steps {
-                match (model.contains_key(&slot), step) {
-                    (false, _) => { expiry.insert(PeerIx(slot), second(at)); model.insert(slot, at); }
-                    (true, 0) => { expiry.remove(PeerIx(slot)); model.remove(&slot); }
-                    (true, _) => { expiry.change(PeerIx(slot), second(at)); model.insert(slot, at); }
+            for (slot, at, is_removed) in steps {
+                let peer = PeerIx(slot);
+                if !model.contains_key(&slot) {
+                    expiry.insert(peer, second(at));
+                } else if is_removed {
+                    expiry.remove(peer);
+                } else {
+                    expiry.change(peer, second(at));
                 }
+                if model.insert(slot, at).is_some() && is_removed {
+                    model.remove(&slot);
+                }
+
                 let earliest = model.values().min().map(|at| second(*at));
                 prop_assert_eq!(earliest, expiry.first().map(|(at, _)| at));
                 for slot in 0..20 {
-                    prop_assert_eq!(model.get(&slot).map(|at| second(*at)), expiry.at(PeerIx(slot)));
+                    let expected = model.get(&slot).map(|at| second(*at));
+                    prop_assert_eq!(expected, expiry.at(PeerIx(slot)));
                 }
             }
         }

@@ -192,20 +192,27 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let id = 1..8_u64;
-    let lease = 1..30_u64;
+    let id = || 1..8_u64;
+    let lease = || 1..30_u64;
+    let semaphore = || 0..SEMAPHORES.len();
     let counts = |count, size| prop::collection::btree_map(0..SEMAPHORES.len(), count, size);
+    let acquire = |count, size| {
+        (id(), counts(count, size), prop::option::of(lease()))
+            .prop_map(|(id, wanted, expires_in)| Step::Acquire { id, wanted, expires_in })
+    };
+    let new_peer = (id(), lease()).prop_map(|(id, expires_in)| Step::NewPeer { id, expires_in });
+    let beat = (id(), lease()).prop_map(|(id, expires_in)| Step::Heartbeat { id, expires_in });
+    let release = (id(), semaphore()).prop_map(|(id, semaphore)| Step::Release { id, semaphore });
+    let restore = (id(), counts(0..4_i64, 0..3), lease())
+        .prop_map(|(id, held, expires_in)| Step::Restore { id, held, expires_in });
     prop_oneof![
-        3 => (id.clone(), lease.clone()).prop_map(|(id, expires_in)| Step::NewPeer { id, expires_in }),
-        1 => (id.clone(), lease.clone()).prop_map(|(id, expires_in)| Step::Heartbeat { id, expires_in }),
-        6 => (id.clone(), counts(0..6_i64, 1..2), prop::option::of(lease.clone()))
-            .prop_map(|(id, wanted, expires_in)| Step::Acquire { id, wanted, expires_in }),
-        6 => (id.clone(), counts(1..3_i64, 2..4), prop::option::of(lease.clone()))
-            .prop_map(|(id, wanted, expires_in)| Step::Acquire { id, wanted, expires_in }),
-        4 => (id.clone(), 0..SEMAPHORES.len()).prop_map(|(id, semaphore)| Step::Release { id, semaphore }),
-        2 => id.clone().prop_map(|id| Step::RemovePeer { id }),
-        1 => (id, counts(0..4_i64, 0..3), lease)
-            .prop_map(|(id, held, expires_in)| Step::Restore { id, held, expires_in }),
+        3 => new_peer,
+        1 => beat,
+        6 => acquire(0..6_i64, 1..2),
+        6 => acquire(1..3_i64, 2..4),
+        4 => release,
+        2 => id().prop_map(|id| Step::RemovePeer { id }),
+        1 => restore,
         2 => (0..12_u64).prop_map(|seconds| Step::Wait { seconds }),
     ]
 }

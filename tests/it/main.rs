@@ -1,6 +1,9 @@
 //! Tests of the real binary over real sockets. They mirror `src/http`; what concerns the process as
 //! a whole (command line, configuration, logs, shutdown) has files of its own.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![allow(clippy::disallowed_methods, reason = "tests see the server from outside")]
+
 mod client;
 mod server;
 
