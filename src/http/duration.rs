@@ -9,11 +9,28 @@ use serde::{Deserializer, de};
 /// # Errors
 /// What is wrong with the text, and what is expected.
 pub fn parse(text: &str) -> Result<Duration, String> {
+    if let Some(duration) = whole(text) {
+        return Ok(duration);
+    }
     humantime::parse_duration(text).map_err(|error| {
         format!(
             "`{text}` is not a duration ({error}), expected one such as `30s`, `5m` or `1500ms`"
         )
     })
+}
+
+/// A whole number of one of the units that clients send. It saturates where humantime would refuse:
+/// a published client spells "never" as 86400000000000000ms.
+fn whole(text: &str) -> Option<Duration> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Some(Duration::from_secs(number.saturating_mul(60 * 60))),
+        _ => None,
+    }
 }
 
 /// For `#[serde(deserialize_with)]`: a JSON string that holds a duration.
@@ -60,8 +77,10 @@ mod tests {
     }
 
     #[test]
-    fn longest_duration_is_understood() {
+    fn long_durations_saturate() {
         assert_eq!(Ok(Duration::from_secs(u64::MAX)), parse("18446744073709551615s"));
+        assert_eq!(Ok(Duration::from_secs(u64::MAX)), parse("18446744073709551615h"));
+        assert_eq!(Ok(Duration::from_millis(u64::MAX)), parse("18446744073709551615ms"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! HTTP: requests are translated here, once, and decided elsewhere.
 //!
-//! [`route`] is the table of all routes. It is a plain `match` on the segments of the path, behind
+//! `route` is the table of all routes. It is a plain `match` on the segments of the path, behind
 //! the one default service of the actix app: actix's own path matching would cost as much as all
 //! the rest of a request. Handlers take a request apart, make one call to [`State`], and shape the
 //! answer; the one place that shapes refusals is `error`.
@@ -115,7 +115,7 @@ fn route(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Ref
     }
 }
 
-/// The methods of each path that exists. A test holds this against [`route`].
+/// The methods of each path that exists. A test holds this against `route`.
 fn allowed_methods(segments: &[&str]) -> Option<&'static str> {
     Some(match segments {
         ["peers" | "peer"] | ["peers" | "peer", ""] => "GET, HEAD",
