@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use log::warn;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -15,10 +15,10 @@ use crate::{
     clock::Clock,
     ids::random_peer_id,
     semaphore::{
-        Effect, Effects, Error, Leases, NamedLocks, PeerId, PeerSnapshot, Progress,
+        Arrival, Effect, Effects, Error, Leases, NamedLocks, PeerId, PeerSnapshot, Progress,
         SemaphoreConfig, SemaphoreSnapshot, Timestamp, Wanted, invariants,
     },
-    waiting::{Outcome, Waiter, Waiters, Wake},
+    waiting::{Outcome, Registry, Waiter, Waiters, Wakes},
 };
 
 /// How many entries of the expiry index are looked at before others get their turn.
@@ -47,7 +47,6 @@ struct Inner {
 }
 
 /// What became of an ask.
-#[derive(Debug)]
 pub enum Asked {
     /// The peer holds what it asked for.
     Acquired,
@@ -184,17 +183,18 @@ impl State {
     /// Ends all waits, those to come included: the server shuts down. Whoever is parked is told
     /// that its lock is pending still, and asks again elsewhere or later.
     pub fn shut_down(&self) {
-        self.with_waiters(Waiters::close);
+        let parked = self.waiters().close();
+        drop(parked);
     }
 
     /// Whether the server shuts down.
     pub fn is_shutting_down(&self) -> bool {
-        self.with_waiters(|waiters| waiters.is_closed())
+        self.waiters().is_closed()
     }
 
     /// Access to the waiters alone; the books are not touched.
-    pub(crate) fn with_waiters<R>(&self, access: impl FnOnce(&mut Waiters) -> R) -> R {
-        access(&mut self.inner.lock().waiters)
+    pub(crate) fn waiters(&self) -> MappedMutexGuard<'_, Waiters> {
+        MutexGuard::map(self.inner.lock(), |inner| &mut inner.waiters)
     }
 
     /// The one door to the books.
@@ -209,38 +209,44 @@ impl State {
         operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> R,
         register: impl FnOnce(&mut Waiters, R) -> S,
     ) -> S {
-        let mut wakes = Wakes::default();
+        let mut aftermath = Aftermath::default();
         let mut inner = self.inner.lock();
         let Inner { leases, waiters, effects, collector_wakes_at } = &mut *inner;
         let now = self.clock.now();
         let result = operation(leases, now, effects);
         for effect in effects.drain(..) {
-            wakes.add(&effect, leases, waiters);
+            aftermath.add(&effect, leases, waiters);
         }
         let result = register(waiters, result);
         if let Some(at) = leases.next_expiry().filter(|at| at < collector_wakes_at) {
             *collector_wakes_at = at;
-            wakes.is_collector_late = true;
+            aftermath.is_collector_late = true;
         }
         if cfg!(debug_assertions) && leases.peer_count() <= CHECKED_PEERS {
             invariants::check(leases);
         }
         drop(inner);
-        wakes.send(&self.nudge);
+        aftermath.follow(&self.nudge);
         result
+    }
+}
+
+impl Registry for State {
+    fn forget_waiters(&self, ask: Arrival) {
+        self.waiters().forget(ask);
     }
 }
 
 /// What is left to do once the lock is let go.
 #[derive(Default)]
-struct Wakes {
-    waiters: SmallVec<[(SmallVec<[Wake; 1]>, Outcome); 2]>,
+struct Aftermath {
+    waiters: SmallVec<[(Wakes, Outcome); 2]>,
     /// Peers that expired, with names and counts of the locks that they held.
     expired: Vec<(PeerId, NamedLocks)>,
     is_collector_late: bool,
 }
 
-impl Wakes {
+impl Aftermath {
     fn add(&mut self, effect: &Effect, leases: &Leases, waiters: &mut Waiters) {
         self.waiters.extend(waiters.take(effect));
         if let Effect::Expired { peer, held } = effect
@@ -250,7 +256,7 @@ impl Wakes {
         }
     }
 
-    fn send(self, nudge: &Notify) {
+    fn follow(self, nudge: &Notify) {
         for (waiters, outcome) in self.waiters {
             for waiter in waiters {
                 // A waiter that has hung up meanwhile has no use for the outcome.

@@ -10,10 +10,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::{
-    semaphore::{Arrival, Effect},
-    state::State,
-};
+use crate::semaphore::{Arrival, Effect};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +28,22 @@ pub enum Outcome {
 /// Wakes one parked request.
 pub type Wake = oneshot::Sender<Outcome>;
 
-/// Who waits for which ask. An ask may have several waiters: a client that asked again.
+/// Wakes all who wait for one ask: a client that asked again has several requests parked.
+pub type Wakes = SmallVec<[Wake; 1]>;
+
+/// The parked requests by the asks that they wait for.
+type Parked = HashMap<Arrival, Wakes, foldhash::fast::RandomState>;
+
+/// Whoever keeps the [`Waiters`], behind a lock of its own.
+pub trait Registry: Send + Sync {
+    /// Forgets the waiters of this ask who have hung up.
+    fn forget_waiters(&self, ask: Arrival);
+}
+
+/// Who waits for which ask.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    parked: HashMap<Arrival, SmallVec<[Wake; 1]>, foldhash::fast::RandomState>,
+    parked: Parked,
     is_closed: bool,
 }
 
@@ -49,7 +58,7 @@ impl Waiters {
     }
 
     /// Takes out the waiters whom an effect concerns, and what they shall be told.
-    pub fn take(&mut self, effect: &Effect) -> Option<(SmallVec<[Wake; 1]>, Outcome)> {
+    pub fn take(&mut self, effect: &Effect) -> Option<(Wakes, Outcome)> {
         let (ask, outcome) = match effect {
             Effect::Acquired(ask) => (ask, Outcome::Acquired),
             Effect::Withdrawn(ask) => (ask, Outcome::Withdrawn),
@@ -59,10 +68,12 @@ impl Waiters {
         Some((self.parked.remove(ask)?, outcome))
     }
 
-    /// Ends all waits, those to come included. Whose `Wake` is dropped finds its ask pending still.
-    pub fn close(&mut self) {
+    /// Ends all waits, those to come included, as soon as what it returns is dropped: whose `Wake`
+    /// is dropped finds its ask pending still.
+    #[must_use = "to be dropped after the lock is let go"]
+    pub fn close(&mut self) -> Parked {
         self.is_closed = true;
-        self.parked = HashMap::default();
+        std::mem::take(&mut self.parked)
     }
 
     /// Whether no wait is accepted any more, for the server shuts down.
@@ -71,7 +82,7 @@ impl Waiters {
     }
 
     /// Forgets the waiters of this ask who have hung up.
-    fn forget(&mut self, ask: Arrival) {
+    pub fn forget(&mut self, ask: Arrival) {
         if let Some(waiters) = self.parked.get_mut(&ask) {
             waiters.retain(|waiter| !waiter.is_closed());
             if waiters.is_empty() {
@@ -88,9 +99,8 @@ impl Waiters {
 }
 
 /// One parked request. Dropping it deregisters it; the ask stays pending.
-#[derive(Debug)]
 pub struct Waiter {
-    state: Arc<State>,
+    registry: Arc<dyn Registry>,
     ask: Arrival,
     outcome: oneshot::Receiver<Outcome>,
 }
@@ -98,8 +108,8 @@ pub struct Waiter {
 impl Waiter {
     /// Registers a request that waits for `ask`. To be called under the lock under which the ask
     /// was seen pending.
-    pub fn register(waiters: &mut Waiters, state: Arc<State>, ask: Arrival) -> Self {
-        Waiter { outcome: waiters.park(ask), state, ask }
+    pub fn register(waiters: &mut Waiters, registry: Arc<dyn Registry>, ask: Arrival) -> Self {
+        Waiter { outcome: waiters.park(ask), registry, ask }
     }
 
     /// Waits until the ask ends, but no longer than `block_for`.
@@ -119,7 +129,7 @@ impl Drop for Waiter {
         let was_parked = !self.outcome.is_terminated();
         self.outcome.close();
         if was_parked {
-            self.state.with_waiters(|waiters| waiters.forget(self.ask));
+            self.registry.forget_waiters(self.ask);
         }
     }
 }
@@ -129,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{
         semaphore::{PeerId, SemaphoreConfig},
-        state::Asked,
+        state::{Asked, State},
     };
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -148,12 +158,12 @@ mod tests {
     fn park(state: &Arc<State>, peer: PeerId) -> Waiter {
         match ask(state, peer) {
             Asked::Parked(waiter) => waiter,
-            other => panic!("not parked: {other:?}"),
+            Asked::Acquired | Asked::Pending => panic!("not parked"),
         }
     }
 
     fn parked(state: &State) -> usize {
-        state.with_waiters(|waiters| waiters.count())
+        state.waiters().count()
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ const DOORS: [(&str, &[&str]); 16] = [
     ("logging", &["config", "nearest"]),
     ("http", &["in_flight", "metrics", "nearest", "semaphore", "state", "waiting"]),
     ("state", &["clock", "ids", "semaphore", "waiting"]),
-    ("waiting", &["semaphore", "state"]),
+    ("waiting", &["semaphore"]),
     ("litter_collection", &["state"]),
     ("metrics", &["semaphore"]),
     ("clock", &["semaphore"]),

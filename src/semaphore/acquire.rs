@@ -39,7 +39,7 @@ impl Leases {
         self.expire(now, SLICE, effects);
         let locks = self.resolve(wanted)?;
         let peer = self.find(id, now, effects);
-        let repeated = peer.and_then(|peer| self.repeat(peer, &locks, effects));
+        let repeated = peer.and_then(|peer| self.repeat(peer, &locks, now, effects));
         let (peer, progress) = match (peer, repeated) {
             (Some(peer), Some(progress)) => (peer, progress),
             _ => {
@@ -79,15 +79,21 @@ impl Leases {
             self.peers[peer].pending = None;
             effects.push(Effect::Withdrawn(self.permits.withdraw(ask).arrival));
         }
-        self.settle_grants(effects);
+        self.settle_grants(now, effects);
         Ok(())
     }
 
     /// Answers an ask that the peer made before: exactly that one, or a single lock with the same
     /// or a smaller count. `None` where it is something else.
-    fn repeat(&mut self, peer: PeerIx, locks: &Locks, effects: &mut Effects) -> Option<Progress> {
+    fn repeat(
+        &mut self,
+        peer: PeerIx,
+        locks: &Locks,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Option<Progress> {
         if let [lock] = locks.as_slice() {
-            return self.repeat_single(peer, *lock, effects);
+            return self.repeat_single(peer, *lock, now, effects);
         }
         let held = &self.peers[peer].held;
         if locks.iter().all(|lock| held.contains(lock)) {
@@ -101,6 +107,7 @@ impl Leases {
         &mut self,
         peer: PeerIx,
         lock: Lock,
+        now: Timestamp,
         effects: &mut Effects,
     ) -> Option<Progress> {
         let Lock { semaphore, count } = lock;
@@ -114,7 +121,7 @@ impl Leases {
             held.count = count;
             if freed > 0 {
                 self.permits.release(semaphore, freed);
-                self.settle_grants(effects);
+                self.settle_grants(now, effects);
             }
             return Some(Progress::Acquired);
         }
@@ -129,7 +136,7 @@ impl Leases {
             // Those who wait for the larger lock must not take the smaller one for it.
             effects.push(Effect::Withdrawn(arrival));
             self.permits.shrink(ix, position, count);
-            self.settle_grants(effects);
+            self.settle_grants(now, effects);
         }
         Some(match self.peers[peer].pending {
             Some(_) => Progress::Pending(arrival),
@@ -194,7 +201,7 @@ impl Leases {
     ) -> Progress {
         let ask = self.permits.ask(peer, locks, now);
         self.peers[peer].pending = Some(ask);
-        self.settle_grants(effects);
+        self.settle_grants(now, effects);
         match self.peers[peer].pending {
             Some(ask) => Progress::Pending(self.permits.asks[ask.0 as usize].arrival),
             None => Progress::Acquired,

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::{
     Effect, Effects, Error, Lock, Locks, PeerId, SemaphoreConfig, SemaphoreIx, Timestamp,
-    peers::{Due, Peers},
+    peers::{Due, Peer, Peers},
     permits::Permits,
     queue::Semaphore,
     units::PeerIx,
@@ -88,6 +88,7 @@ impl Leases {
         self.expire(now, SLICE, effects);
         let Some(peer) = self.find(id, now, effects) else { return false };
         self.remove(peer, effects);
+        self.settle_grants(now, effects);
         true
     }
 
@@ -144,7 +145,7 @@ impl Leases {
         }
         let peer = self.peers.insert(id, now.after(expires_in));
         self.peers[peer].held = locks;
-        self.settle_grants(effects);
+        self.settle_grants(now, effects);
         Ok(())
     }
 
@@ -178,10 +179,13 @@ impl Leases {
                 Due::Nothing => break,
                 Due::Postponed => {}
                 Due::Ended(peer) => {
-                    self.remove_expired(peer, effects);
+                    self.clear_away(peer, effects);
                     expired += 1;
                 }
             }
+        }
+        if expired > 0 {
+            self.settle_grants(now, effects);
         }
         expired
     }
@@ -195,20 +199,22 @@ impl Leases {
     ) -> Option<PeerIx> {
         let peer = self.peers.find(id)?;
         if self.peers.is_due(peer, now) {
-            self.remove_expired(peer, effects);
+            self.clear_away(peer, effects);
+            self.settle_grants(now, effects);
             return None;
         }
         Some(peer)
     }
 
-    fn remove_expired(&mut self, peer: PeerIx, effects: &mut Effects) {
-        let id = self.peers[peer].id;
-        let held = self.remove(peer, effects);
-        effects.push(Effect::Expired { peer: id, held });
+    /// Takes a peer whose lease has ended out of the books. What it held is handed on by
+    /// `settle_grants`.
+    fn clear_away(&mut self, peer: PeerIx, effects: &mut Effects) {
+        let peer = self.remove(peer, effects);
+        effects.push(Effect::Expired { peer: peer.id, held: peer.held });
     }
 
-    /// Takes a peer out of the books; what it held goes to those who wait. Returns what it held.
-    fn remove(&mut self, peer: PeerIx, effects: &mut Effects) -> Locks {
+    /// Takes a peer out of the books. What it held is handed on by `settle_grants`.
+    fn remove(&mut self, peer: PeerIx, effects: &mut Effects) -> Peer {
         let peer = self.peers.remove(peer);
         if let Some(ask) = peer.pending {
             effects.push(Effect::PeerGone(self.permits.withdraw(ask).arrival));
@@ -216,8 +222,7 @@ impl Leases {
         for lock in &peer.held {
             self.permits.release(lock.semaphore, lock.count);
         }
-        self.settle_grants(effects);
-        peer.held
+        peer
     }
 
     pub(super) fn index_of(&self, semaphore: &str) -> Result<SemaphoreIx, Error> {
@@ -245,12 +250,18 @@ impl Leases {
 
     /// Hands on what became free, and enters the asks that are granted into the books of their
     /// peers. The last step of every operation that frees permits or asks for some.
-    pub(super) fn settle_grants(&mut self, effects: &mut Effects) {
+    ///
+    /// Where many leases end together, an ask may be granted whose peer is to be cleared away next.
+    /// Its waiters are told so: nobody is told of a lock that is gone already.
+    pub(super) fn settle_grants(&mut self, now: Timestamp, effects: &mut Effects) {
         for ask in self.permits.settle() {
             let peer = &mut self.peers[ask.peer];
             peer.pending = None;
             peer.held.extend(ask.locks);
-            effects.push(Effect::Acquired(ask.arrival));
+            effects.push(match peer.valid_until <= now {
+                true => Effect::PeerGone(ask.arrival),
+                false => Effect::Acquired(ask.arrival),
+            });
         }
     }
 }

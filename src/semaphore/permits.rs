@@ -79,6 +79,7 @@ impl Permits {
     pub(super) fn settle(&mut self) -> impl Iterator<Item = Ask> + '_ {
         let mut moved = std::mem::take(&mut self.moved);
         moved.sort_unstable_by_key(|semaphore| self.walking_order(*semaphore));
+        moved.dedup();
         for semaphore in moved {
             self.serve(semaphore);
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Effect, Effects, Error, Leases, PeerId, Progress, SemaphoreConfig, Timestamp, invariants,
+    Arrival, Effect, Effects, Error, Leases, PeerId, Progress, SemaphoreConfig, Timestamp,
+    invariants,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -491,6 +492,37 @@ mod expiring {
         assert!(world.leases.next_expiry().is_some_and(|at| at <= world.now));
         assert_eq!(70, world.expire());
         assert_eq!(None, world.leases.next_expiry());
+    }
+
+    #[test]
+    fn peers_that_end_together_are_not_granted_what_the_others_leave() {
+        let mut world = World::with_max(1);
+        for id in [6, 7, 8] {
+            world.new_peer(id, Duration::from_secs(10));
+            world.acquire(id, "A", 1).unwrap();
+        }
+        world.acquire(1, "A", 1).unwrap();
+
+        assert_eq!(3, world.at(10).expire());
+
+        let acquired = |effect: &&Effect| matches!(effect, Effect::Acquired(_));
+        assert_eq!(1, world.effects.iter().filter(acquired).count());
+        assert_eq!(Ok(true), world.is_acquired(1));
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_lock_that_is_gone_already() {
+        let mut world = World::with_max(1);
+        for id in [6, 7] {
+            world.new_peer(id, Duration::from_secs(10));
+            world.acquire(id, "A", 1).unwrap();
+        }
+
+        world.at(10).step(|leases, now, fx| leases.expire(now, 1, fx));
+
+        let expected = [Effect::PeerGone(Arrival(1))];
+        assert_eq!(expected, world.effects[1..], "7 is granted, and its lease has ended too");
+        assert_eq!(Err(Error::UnknownPeer), world.is_acquired(7));
     }
 
     #[test]
