@@ -74,7 +74,7 @@ impl Leases {
             let lock = self.peers[peer].held.swap_remove(position);
             self.permits.release(semaphore, lock.count);
         } else if let Some(ask) = self.peers[peer].pending
-            && position_of(semaphore, &self.permits.asks[ask.0 as usize].locks).is_some()
+            && position_of(semaphore, &self.permits[ask].locks).is_some()
         {
             self.peers[peer].pending = None;
             effects.push(Effect::Withdrawn(self.permits.withdraw(ask).arrival));
@@ -99,7 +99,7 @@ impl Leases {
         if locks.iter().all(|lock| held.contains(lock)) {
             return Some(Progress::Acquired);
         }
-        let ask = &self.permits.asks[self.peers[peer].pending?.0 as usize];
+        let ask = &self.permits[self.peers[peer].pending?];
         (*locks == ask.locks).then_some(Progress::Pending(ask.arrival))
     }
 
@@ -114,10 +114,10 @@ impl Leases {
         let is_repeated = |existing: i64| 1 <= count && count <= existing;
         if let Some(position) = position_of(semaphore, &self.peers[peer].held) {
             let held = &mut self.peers[peer].held[position];
-            let freed = held.count - count;
             if !is_repeated(held.count) {
                 return None;
             }
+            let freed = held.count - count;
             held.count = count;
             if freed > 0 {
                 self.permits.release(semaphore, freed);
@@ -126,7 +126,7 @@ impl Leases {
             return Some(Progress::Acquired);
         }
         let ix = self.peers[peer].pending?;
-        let ask = &self.permits.asks[ix.0 as usize];
+        let ask = &self.permits[ix];
         let position = position_of(semaphore, &ask.locks)?;
         let (arrival, existing) = (ask.arrival, ask.locks[position].count);
         if !is_repeated(existing) {
@@ -160,7 +160,7 @@ impl Leases {
     /// Whether the peer may make a new ask for these locks.
     fn check_may_ask(&self, peer: PeerIx, locks: &Locks) -> Result<(), Error> {
         let peer = &self.peers[peer];
-        let pending = peer.pending.map(|ask| &self.permits.asks[ask.0 as usize].locks);
+        let pending = peer.pending.map(|ask| &self.permits[ask].locks);
         for lock in locks {
             let mut existing = peer.held.iter().chain(pending.into_iter().flatten());
             let Some(existing) = existing.find(|other| other.semaphore == lock.semaphore) else {
@@ -203,7 +203,7 @@ impl Leases {
         self.peers[peer].pending = Some(ask);
         self.settle_grants(now, effects);
         match self.peers[peer].pending {
-            Some(ask) => Progress::Pending(self.permits.asks[ask.0 as usize].arrival),
+            Some(ask) => Progress::Pending(self.permits[ask].arrival),
             None => Progress::Acquired,
         }
     }

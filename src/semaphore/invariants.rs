@@ -64,7 +64,7 @@ fn check_queues(leases: &Leases) {
         assert_eq!(expected(|at, ask| at == ask.stage), semaphore.standing);
         assert_eq!(expected(|at, ask| at < ask.stage), semaphore.reserving);
         if let Some((_, first)) = semaphore.standing.first_key_value() {
-            let ask = &asks[first.0 as usize];
+            let ask = &leases.permits[*first];
             assert!(
                 ask.locks[ask.stage].count > semaphore.room(),
                 "whoever may go, goes: `{}`",
@@ -80,7 +80,7 @@ fn check_peers(leases: &Leases) {
     let mut asks = 0;
     for (ix, peer) in leases.peers.iter() {
         if let Some(ask) = peer.pending {
-            assert_eq!(ix, leases.permits.asks[ask.0 as usize].peer, "an ask knows its peer");
+            assert_eq!(ix, leases.permits[ask].peer, "an ask knows its peer");
             asks += 1;
         }
         assert_eq!(Some(ix), leases.peers.find(peer.id), "a peer is found by its id");

@@ -119,7 +119,7 @@ impl Permits {
 
     /// Makes one lock of a pending ask smaller. The ask may be granted by that.
     pub(super) fn shrink(&mut self, ix: AskIx, position: usize, count: i64) {
-        let ask = &mut self.asks[ix.0 as usize];
+        let ask = &mut self[ix];
         let lock = &mut ask.locks[position];
         let freed = lock.count - count;
         lock.count = count;
@@ -147,7 +147,7 @@ impl Permits {
         while self[semaphore].room() < 0 {
             let Some((_, ix)) = self[semaphore].reserving.last_key_value() else { break };
             let ix = *ix;
-            let locks = &self.asks[ix.0 as usize].locks;
+            let locks = &self[ix].locks;
             // An ask is in `reserving` of a semaphore only while it has a lock there.
             let Some(stage) = locks.iter().position(|lock| lock.semaphore == semaphore) else {
                 break;
@@ -160,7 +160,7 @@ impl Permits {
     fn serve(&mut self, semaphore: SemaphoreIx) {
         while let Some((_, ix)) = self[semaphore].standing.first_key_value() {
             let ix = *ix;
-            let ask = &self.asks[ix.0 as usize];
+            let ask = &self[ix];
             if ask.locks[ask.stage].count > self[semaphore].room() {
                 break;
             }
@@ -238,5 +238,19 @@ impl std::ops::Index<SemaphoreIx> for Permits {
 impl std::ops::IndexMut<SemaphoreIx> for Permits {
     fn index_mut(&mut self, ix: SemaphoreIx) -> &mut Semaphore {
         &mut self.semaphores[ix.0 as usize]
+    }
+}
+
+impl std::ops::Index<AskIx> for Permits {
+    type Output = Ask;
+
+    fn index(&self, ix: AskIx) -> &Ask {
+        &self.asks[ix.0 as usize]
+    }
+}
+
+impl std::ops::IndexMut<AskIx> for Permits {
+    fn index_mut(&mut self, ix: AskIx) -> &mut Ask {
+        &mut self.asks[ix.0 as usize]
     }
 }

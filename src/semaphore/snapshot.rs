@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Leases, Locks, PeerId, Timestamp};
+use super::{Leases, Locks, PeerId, SemaphoreIx, Timestamp};
 
 /// Names of semaphores, and the counts of their locks.
 pub type NamedLocks = Vec<(Arc<str>, i64)>;
@@ -48,7 +48,7 @@ impl Leases {
             pending: semaphore.pending,
             longest_pending: semaphore
                 .longest_pending()
-                .map_or(Duration::ZERO, |ask| now.since(self.permits.asks[ask.0 as usize].since)),
+                .map_or(Duration::ZERO, |ask| now.since(self.permits[ask].since)),
         })
     }
 
@@ -60,16 +60,16 @@ impl Leases {
                 id: peer.id,
                 expires_in: peer.valid_until.since(now),
                 acquired: self.named(&peer.held),
-                pending: peer.pending.map_or_else(Vec::new, |ask| {
-                    self.named(&self.permits.asks[ask.0 as usize].locks)
-                }),
+                pending: peer
+                    .pending
+                    .map_or_else(Vec::new, |ask| self.named(&self.permits[ask].locks)),
             },
         )
     }
 
     /// Names and counts of some locks.
     pub fn named(&self, locks: &Locks) -> NamedLocks {
-        let name = |semaphore| self.permits[semaphore].name.clone();
+        let name = |semaphore: SemaphoreIx| self.permits[semaphore].name.clone();
         locks.iter().map(|lock| (name(lock.semaphore), lock.count)).collect()
     }
 }

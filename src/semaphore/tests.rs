@@ -217,6 +217,14 @@ mod acquiring {
         for id in 1..=3 {
             assert_eq!(Ok(id == 1), world.acquire(id, "A", i64::MAX));
         }
+        for id in 1..=3 {
+            let expected = Err(Error::CountBelowOne { found: i64::MIN });
+            assert_eq!(
+                expected,
+                world.acquire(id, "A", i64::MIN),
+                "held by 1, pending for 2 and 3"
+            );
+        }
         let pending = world.leases.semaphores(world.now).next().unwrap().pending;
         assert_eq!(2 * i128::from(i64::MAX), pending);
     }
