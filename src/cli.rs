@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{Config, ConfigError},
+    logging,
+};
 
 /// Read from the working directory if no other file is named.
 const DEFAULT_CONFIGURATION: &str = "throttle.toml";
@@ -41,7 +44,9 @@ impl Cli {
         if path.exists() {
             return Config::read(path);
         }
-        eprintln!("{DEFAULT_CONFIGURATION} not found => Using empty default configuration.");
+        logging::note(&format!(
+            "{DEFAULT_CONFIGURATION} not found => Using empty default configuration."
+        ));
         Ok(Config::default())
     }
 }

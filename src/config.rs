@@ -12,7 +12,11 @@ use log::LevelFilter;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::{nearest, semaphore::SemaphoreConfig};
+use crate::{
+    fields::{self, Integer},
+    nearest,
+    semaphore::SemaphoreConfig,
+};
 
 /// What an operator can set; each key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -25,6 +29,7 @@ pub struct Config {
     #[serde(deserialize_with = "semaphores")]
     pub semaphores: BTreeMap<String, SemaphoreConfig>,
     /// What is logged, and where.
+    #[serde(deserialize_with = "fields::named")]
     pub logging: Logging,
 }
 
@@ -33,6 +38,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
     /// Lines on standard error.
+    #[serde(deserialize_with = "fields::named")]
     pub stderr: Stderr,
 }
 
@@ -182,11 +188,12 @@ struct Long {
 }
 
 fn max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    checked_max(i64::deserialize(deserializer)?)
+    let Integer(max) = Integer::deserialize(deserializer)?;
+    checked_max(max)
 }
 
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
-    let level = i64::deserialize(deserializer)?;
+    let Integer(level) = Integer::deserialize(deserializer)?;
     i32::try_from(level).map_err(|_| {
         let range = format!("{} to {}", i32::MIN, i32::MAX);
         de::Error::custom(format!("level {level} is out of range, expected {range}"))

@@ -3,17 +3,29 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use tokio::time::{sleep, timeout};
+
 /// How often a shutdown looks whether all requests are answered.
 const POLL: Duration = Duration::from_millis(5);
 
+/// It must find so many times in a row that they are: what a client had sent already when the
+/// shutdown began is still to be read, and answers are still to be written.
+const QUIET_POLLS: u32 = 10;
+
 /// A cheap handle; all clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct InFlight(Arc<AtomicUsize>);
+pub struct InFlight(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicUsize,
+    is_draining: AtomicBool,
+}
 
 /// One request that is being answered, until it is dropped.
 #[derive(Debug)]
@@ -22,24 +34,65 @@ pub struct Entered(InFlight);
 impl InFlight {
     /// Counts one more request.
     pub fn enter(&self) -> Entered {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.requests.fetch_add(1, Ordering::AcqRel);
         Entered(self.clone())
     }
 
-    /// Returns once no request is being answered, and after `at_most` in any case.
-    pub async fn drained(&self, at_most: Duration) {
-        let polls = at_most.as_millis() / POLL.as_millis();
-        for _ in 0..polls {
-            if self.0.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            tokio::time::sleep(POLL).await;
+    /// Whether a shutdown waits: connections are to be closed after their next answer.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Returns once no request is being answered any more, and after `at_most` in any case.
+    pub async fn drain(&self, at_most: Duration) {
+        self.0.is_draining.store(true, Ordering::Release);
+        // Either way the shutdown goes on.
+        let _ = timeout(at_most, self.quiet()).await;
+    }
+
+    async fn quiet(&self) {
+        let mut quiet_polls = 0;
+        while quiet_polls < QUIET_POLLS {
+            sleep(POLL).await;
+            let is_quiet = self.0.requests.load(Ordering::Acquire) == 0;
+            quiet_polls = if is_quiet { quiet_polls + 1 } else { 0 };
         }
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_waits_for_the_last_request() {
+        let in_flight = InFlight::default();
+        let entered = in_flight.enter();
+
+        let draining = tokio::spawn({
+            let in_flight = in_flight.clone();
+            async move { in_flight.drain(Duration::from_secs(60)).await }
+        });
+        sleep(Duration::from_secs(10)).await;
+        assert!(!draining.is_finished());
+        assert!(in_flight.is_draining());
+        drop(entered);
+        sleep(Duration::from_secs(1)).await;
+
+        assert!(draining.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_does_not_wait_for_ever() {
+        let in_flight = InFlight::default();
+        let _entered = in_flight.enter();
+
+        in_flight.drain(Duration::from_secs(5)).await;
     }
 }

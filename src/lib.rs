@@ -7,18 +7,21 @@
 //! - [`http`]: the route table and one file a resource. Handlers extract, call [`state`] once, and
 //!   shape the answer; the books are out of their reach.
 //! - [`state`]: the books behind their one door. It awaits nothing while it holds the lock.
-//! - [`waiting`]: requests that are parked on a pending lock.
+//! - [`waiting`]: requests that are parked on a pending lock; [`aftermath`]: what is done for them
+//!   and others once the lock of the books is let go.
 //! - [`litter_collection`]: sees to it that leases end in time, and decides nothing.
-//! - [`semaphore`]: the pure room, where everything is decided. No clock, no randomness, no async,
-//!   no HTTP, no log.
+//! - [`semaphore`]: the pure room, where everything is decided. No clock, no randomness (but for the
+//!   seed of a hash table, on which no outcome depends), no async, no HTTP, no log.
 //! - [`clock`] and [`ids`]: the only readers of time and randomness.
-//! - [`metrics`], [`in_flight`], [`shutdown`], [`open_files`], [`nearest`]: small helpers.
+//! - [`metrics`], [`in_flight`], [`shutdown`], [`open_files`], [`fields`], [`nearest`]: small helpers.
 //!
 //! This library exists for the `throttle` command and its tests; only the HTTP interface is stable.
 
+pub mod aftermath;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fields;
 pub mod http;
 pub mod ids;
 pub mod in_flight;

@@ -1,6 +1,9 @@
 //! Log lines on standard error.
 
-use std::env;
+use std::{
+    env,
+    io::{self, Write},
+};
 
 use anyhow::{Context, bail};
 use env_logger::Builder;
@@ -10,6 +13,15 @@ use crate::{config::Logging, nearest::nearest};
 
 /// Overrides the level of the configuration, in the filter syntax of env_logger.
 const VARIABLE: &str = "THROTTLE_LOG";
+
+/// Names that may stand for themselves in a filter, to log everything of theirs.
+const OUR_CRATES: [&str; 2] = ["throttle", "actix"];
+
+/// Writes a line to standard error, whatever is logged. Without a standard error there is nobody to
+/// read it, and nothing is lost.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// Starts logging. To be called once.
 ///
@@ -38,10 +50,15 @@ fn check(filter: &str) -> anyhow::Result<()> {
         .try_parse(filter)
         .with_context(|| format!("invalid {VARIABLE} `{filter}`, {expected}"))?;
     let levels: Vec<_> = LevelFilter::iter().map(|level| level.as_str()).collect();
-    for word in filter.split(['/', ',']).map(str::trim) {
-        let is_module = word.contains(['=', ':']) || word.parse::<LevelFilter>().is_ok();
-        if let Some(level) = nearest(word, levels.iter().copied()).filter(|_| !is_module) {
-            bail!("invalid {VARIABLE} `{filter}`, {expected}; did you mean `{level}`?");
+    let directives = filter.split('/').next().unwrap_or_default();
+    for word in directives.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        let is_known = word.parse::<LevelFilter>().is_ok()
+            || word.contains(['=', ':'])
+            || OUR_CRATES.iter().any(|name| word.starts_with(name));
+        if !is_known {
+            let hint = nearest(word, levels.iter().copied())
+                .map_or_else(String::new, |level| format!("; did you mean `{level}`?"));
+            bail!("invalid {VARIABLE} `{filter}`, {expected}{hint}");
         }
     }
     Ok(())

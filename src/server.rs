@@ -75,14 +75,20 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
         )
     })?;
     for address in server.addrs() {
-        eprintln!("Throttle {} listening on http://{address}", env!("CARGO_PKG_VERSION"));
+        logging::note(&format!(
+            "Throttle {} listening on http://{address}",
+            env!("CARGO_PKG_VERSION")
+        ));
     }
     let server = server.run();
     let handle = server.handle();
-    let running = rt::spawn(server);
+    let mut running = rt::spawn(server);
     rt::spawn(litter_collection::run(state.clone(), config.litter_collection_interval));
 
-    let signal = signals.next().await;
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        ended = &mut running => return ended?.context("the server failed"),
+    };
     info!(target: "throttle", "{} received, shutting down", signal.name);
     tokio::select! {
         // Looked at first, so that a second signal which is there already is not overtaken.
@@ -97,7 +103,7 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
 async fn stop(server: &ServerHandle, state: &State, in_flight: &InFlight) {
     server.pause().await;
     state.shut_down();
-    in_flight.drained(GRACE).await;
+    in_flight.drain(GRACE).await;
     // What is left are idle connections and half-sent requests.
     server.stop(false).await;
 }

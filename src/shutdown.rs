@@ -14,7 +14,8 @@ pub struct Signal {
 
 const INTERRUPT: Signal = Signal { name: "SIGINT", exit_code: 130 };
 
-/// Listens for the signals; from its making on, they do not end the process any more.
+/// Listens for the signals. On Unix they do not end the process any more from its making on,
+/// elsewhere from the first call of `next` on.
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]

@@ -6,23 +6,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use log::warn;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
-use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::{
+    aftermath::Aftermath,
     clock::Clock,
     ids::random_peer_id,
     semaphore::{
-        Arrival, Effect, Effects, Error, Leases, NamedLocks, PeerId, PeerSnapshot, Progress,
-        SemaphoreConfig, SemaphoreSnapshot, Timestamp, Wanted, invariants,
+        Arrival, Effects, Error, Leases, PeerId, PeerSnapshot, Progress, SemaphoreConfig,
+        SemaphoreSnapshot, Timestamp, Wanted, invariants,
     },
-    waiting::{Outcome, Registry, Waiter, Waiters, Wakes},
+    waiting::{Registry, Waiter, Waiters},
 };
 
-/// How many entries of the expiry index are looked at before others get their turn.
-const SLICE: usize = 1_000;
+/// How many entries of the expiry index the litter collection looks at before others get their turn.
+const COLLECTOR_SLICE: usize = 1_000;
 
 /// Debug builds recount the books after each operation while there are no more peers than this.
 const CHECKED_PEERS: usize = 32;
@@ -140,7 +139,10 @@ impl State {
 
     /// All semaphores in the order of their names.
     pub fn semaphores(&self) -> Vec<SemaphoreSnapshot> {
-        self.apply(|leases, now, _| leases.semaphores(now).collect())
+        self.apply(|leases, now, fx| {
+            leases.expire(now, COLLECTOR_SLICE, fx);
+            leases.semaphores(now).collect()
+        })
     }
 
     /// All peers. Looks at each, under the lock: for people, not for loops.
@@ -154,7 +156,7 @@ impl State {
         let mut expired = 0;
         loop {
             let (count, is_done) = self.apply(|leases, now, fx| {
-                let count = leases.expire(now, SLICE, fx);
+                let count = leases.expire(now, COLLECTOR_SLICE, fx);
                 (count, leases.next_expiry().is_none_or(|at| at > now))
             });
             expired += count;
@@ -234,42 +236,5 @@ impl State {
 impl Registry for State {
     fn forget_waiters(&self, ask: Arrival) {
         self.waiters().forget(ask);
-    }
-}
-
-/// What is left to do once the lock is let go.
-#[derive(Default)]
-struct Aftermath {
-    waiters: SmallVec<[(Wakes, Outcome); 2]>,
-    /// Peers that expired, with names and counts of the locks that they held.
-    expired: Vec<(PeerId, NamedLocks)>,
-    is_collector_late: bool,
-}
-
-impl Aftermath {
-    fn add(&mut self, effect: &Effect, leases: &Leases, waiters: &mut Waiters) {
-        self.waiters.extend(waiters.take(effect));
-        if let Effect::Expired { peer, held } = effect
-            && !held.is_empty()
-        {
-            self.expired.push((*peer, leases.named(held)));
-        }
-    }
-
-    fn follow(self, nudge: &Notify) {
-        for (waiters, outcome) in self.waiters {
-            for waiter in waiters {
-                // A waiter that has hung up meanwhile has no use for the outcome.
-                let _ = waiter.send(outcome);
-            }
-        }
-        for (peer, held) in self.expired {
-            let held: Vec<_> =
-                held.iter().map(|(name, count)| format!("{count} of `{name}`")).collect();
-            warn!("expired peer {peer}, held {}", held.join(", "));
-        }
-        if self.is_collector_late {
-            nudge.notify_one();
-        }
     }
 }

@@ -1,49 +1,82 @@
 //! Request bodies: read as a whole, up to a limit, and parsed as JSON with errors that help.
 
+use std::time::Duration;
+
 use actix_web::{
+    HttpMessage,
     body::{BodyStream, to_bytes_limited},
     dev::{Payload, ServiceRequest},
     http::header,
     web::Bytes,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::timeout;
 
 use super::error::Refusal;
-use crate::nearest;
+use crate::{fields, nearest};
 
 /// No body of this protocol comes close to it.
 const LIMIT: usize = 64 * 1024;
 
+/// A body must have arrived by then, counted from the end of the head.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Reads a body to its end, also where nobody wants it: an unread one would cost the connection.
 ///
 /// # Errors
-/// [`Refusal::BodyTooLarge`]; [`Refusal::BadBody`] where the connection broke off or the framing is
-/// wrong.
-pub async fn read(payload: Payload) -> Result<Bytes, Refusal> {
+/// [`Refusal::NotJson`] for a body that is not declared as JSON, whether anybody wants it or not;
+/// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BadBody`] where the connection
+/// broke off or the framing is wrong.
+pub async fn read(request: &mut ServiceRequest) -> Result<Bytes, Refusal> {
+    let payload = request.take_payload();
     if matches!(payload, Payload::None) {
         return Ok(Bytes::new());
     }
-    match to_bytes_limited(BodyStream::new(payload), LIMIT).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(Refusal::BadBody {
-            reason: error.to_string(),
-            expected: "a body that is sent to its end",
-        }),
-        Err(_) => Err(Refusal::BodyTooLarge { limit: LIMIT }),
+    let bytes = match timeout(PATIENCE, to_bytes_limited(BodyStream::new(payload), LIMIT)).await {
+        Ok(Ok(Ok(bytes))) => bytes,
+        Ok(Ok(Err(error))) => {
+            let expected = "a body that is sent to its end";
+            return Err(Refusal::BadBody { reason: error.to_string(), expected });
+        }
+        Ok(Err(_)) => return Err(Refusal::BodyTooLarge { limit: LIMIT }),
+        Err(_) => return Err(Refusal::BodyTooSlow { seconds: PATIENCE.as_secs() }),
+    };
+    if !bytes.is_empty() {
+        check_content_type(request)?;
     }
+    Ok(bytes)
 }
 
-/// Parses a body as JSON. `expected` shows a right one to whoever sent a wrong one.
+/// Parses a body as a JSON object. `expected` shows a right one to whoever sent a wrong one.
 ///
 /// # Errors
-/// [`Refusal::NotJson`] unless the request declares its body as JSON; [`Refusal::BadBody`].
-pub fn parse<T: DeserializeOwned>(
-    request: &ServiceRequest,
-    body: &[u8],
+/// [`Refusal::BadBody`].
+pub fn parse<T: DeserializeOwned>(body: &[u8], expected: &'static str) -> Result<T, Refusal> {
+    explain(body, expected, |json| {
+        let object = fields::named(&mut *json)?;
+        json.end().map(|()| object)
+    })
+}
+
+/// Parses a body as a JSON integer.
+///
+/// # Errors
+/// [`Refusal::BadBody`].
+pub fn parse_integer(body: &[u8], expected: &'static str) -> Result<i64, Refusal> {
+    explain(body, expected, |json| {
+        let fields::Integer(number) = Deserialize::deserialize(&mut *json)?;
+        json.end().map(|()| number)
+    })
+}
+
+type Json<'a> = serde_json::Deserializer<serde_json::de::SliceRead<'a>>;
+
+fn explain<'a, T>(
+    body: &'a [u8],
     expected: &'static str,
+    parse: impl FnOnce(&mut Json<'a>) -> serde_json::Result<T>,
 ) -> Result<T, Refusal> {
-    check_content_type(request)?;
-    serde_json::from_slice(body).map_err(|error| {
+    parse(&mut serde_json::Deserializer::from_slice(body)).map_err(|error| {
         let reason = match body {
             [] => "it is empty".to_owned(),
             _ => nearest::suggest(error.to_string()),
@@ -60,14 +93,10 @@ fn check_content_type(request: &ServiceRequest) -> Result<(), Refusal> {
     let Some(declared) = request.headers().get(header::CONTENT_TYPE) else {
         return Err(Refusal::NotJson { found: "the request declares none".to_owned() });
     };
-    if declared == mime::APPLICATION_JSON.as_ref() {
+    let declared = String::from_utf8_lossy(declared.as_bytes());
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") {
         return Ok(());
     }
-    let declared = String::from_utf8_lossy(declared.as_bytes());
-    let is_json = declared.parse::<mime::Mime>().is_ok_and(|media_type| {
-        let is_plain =
-            media_type.subtype() == mime::JSON && media_type.type_() == mime::APPLICATION;
-        is_plain || media_type.suffix() == Some(mime::JSON)
-    });
-    if is_json { Ok(()) } else { Err(Refusal::NotJson { found: format!("`{declared}`") }) }
+    Err(Refusal::NotJson { found: format!("`{declared}`") })
 }

@@ -11,7 +11,7 @@ use actix_web::{
         header::{self, Accept, Header},
     },
 };
-use log::debug;
+use log::{Level, debug, log_enabled};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -19,6 +19,9 @@ use crate::semaphore;
 
 /// The media type of RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
+
+/// In characters. Nobody reads on.
+const LONGEST_TEXT: usize = 1_000;
 
 /// Why a request was refused: one variant for each reason. A refusal changed nothing.
 #[derive(Debug, Error)]
@@ -67,6 +70,12 @@ pub enum Refusal {
         /// What is accepted.
         limit: usize,
     },
+    /// The body did not arrive.
+    #[error("the body did not arrive within {seconds} seconds")]
+    BodyTooSlow {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The route does not exist.
     #[error("no such page")]
     NotFound,
@@ -91,15 +100,16 @@ struct Problem<'a> {
 
 impl Refusal {
     /// The answer to a refused request; logs the refusal.
-    pub fn respond(&self, accepts_problem: bool) -> HttpResponse {
+    pub fn respond(&self, asker: &Asker) -> HttpResponse {
         let (status, code) = self.status_and_code();
-        let detail = self.to_string();
-        debug!("refused with {}: {detail}", status.as_u16());
+        // Not the text, which may hold a piece of a body.
+        debug!("{} refused with {}: {code}", asker.request, status.as_u16());
+        let detail = shortened(self.to_string());
         let mut response = HttpResponse::build(status);
         if let Refusal::MethodNotAllowed { allow } = self {
             response.insert_header((header::ALLOW, *allow));
         }
-        if accepts_problem {
+        if asker.accepts_problem {
             let problem = Problem {
                 r#type: "about:blank",
                 title: status.canonical_reason().unwrap_or_default(),
@@ -111,7 +121,7 @@ impl Refusal {
         }
         match self {
             Refusal::NotFound => super::pages::not_found(response),
-            _ => response.content_type(mime::TEXT_PLAIN_UTF_8).body(detail),
+            _ => response.content_type(super::answer::TEXT).body(detail),
         }
     }
 
@@ -138,6 +148,7 @@ impl Refusal {
             Refusal::BadBody { .. } => (StatusCode::BAD_REQUEST, "bad_body"),
             Refusal::NotJson { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
             Refusal::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Refusal::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
             Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Refusal::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
@@ -146,8 +157,26 @@ impl Refusal {
     }
 }
 
+/// What must be known of a request to refuse it, also after its head was let go.
+pub struct Asker {
+    accepts_problem: bool,
+    /// Method and path, which name peer and semaphore; empty unless refusals are logged.
+    request: String,
+}
+
+impl Asker {
+    /// Of this request.
+    pub fn of(request: &ServiceRequest) -> Self {
+        let request_line = || format!("{} {}", request.method(), shortened(request.path().into()));
+        Asker {
+            accepts_problem: is_problem_accepted(request),
+            request: if log_enabled!(Level::Debug) { request_line() } else { String::new() },
+        }
+    }
+}
+
 /// Whether the request lists `application/problem+json` as acceptable, by that very name.
-pub fn accepts_problem(request: &ServiceRequest) -> bool {
+fn is_problem_accepted(request: &ServiceRequest) -> bool {
     if !request.headers().contains_key(header::ACCEPT) {
         return false;
     }
@@ -156,4 +185,12 @@ pub fn accepts_problem(request: &ServiceRequest) -> bool {
             range.item.essence_str() == PROBLEM_JSON && range.quality > header::Quality::MIN
         })
     })
+}
+
+/// Cuts a text that quotes what a client sent, and that may therefore be of any length.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }

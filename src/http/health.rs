@@ -15,7 +15,7 @@ pub fn alive() -> Answer {
 pub fn ready(state: &State) -> Answer {
     if state.is_shutting_down() {
         let mut response = HttpResponse::ServiceUnavailable();
-        return response.content_type(mime::TEXT_PLAIN_UTF_8).body("Shutting down").into();
+        return response.content_type(answer::TEXT).body("Shutting down").into();
     }
     answer::text("Ok").into()
 }

@@ -33,7 +33,7 @@ pub fn acquire(
     let block_for =
         block_for.map_or(Ok(Duration::ZERO), |text| query_duration("block_for", &text))?;
     let expires_in = expires_in.map(|text| query_duration("expires_in", &text)).transpose()?;
-    let count = body::parse(request, body, "the count, a JSON integer such as `1`")?;
+    let count = body::parse_integer(body, "the count, a JSON integer such as `1`")?;
 
     let may_park = !block_for.is_zero();
     match state.acquire(id, &[(&semaphore, count)], expires_in, may_park)? {

@@ -21,13 +21,13 @@ mod restore;
 use std::{pin::Pin, sync::Arc};
 
 use actix_web::{
-    Error, HttpMessage, HttpResponse,
+    Error, HttpResponse,
     dev::{ServiceRequest, ServiceResponse, Url},
-    http::{Method, Uri, header::HeaderMap},
+    http::{ConnectionType, Method, Uri, header::HeaderMap},
 };
 use smallvec::SmallVec;
 
-use self::error::{Refusal, accepts_problem};
+use self::error::{Asker, Refusal};
 use crate::{in_flight::InFlight, metrics::Metrics, state::State};
 
 /// What all workers of one server share.
@@ -56,26 +56,27 @@ enum Answer {
 /// # Errors
 /// None: refusals are answers too. The signature is actix's.
 pub async fn serve(api: Api, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
-    let body = body::read(request.take_payload()).await;
+    let body = body::read(&mut request).await;
     // Only now: a request that is sent by halves shall not hold up a shutdown.
-    let _in_flight = api.in_flight.enter();
-    let answer = body.and_then(|body| route(&api, &request, &body));
-    let result = match answer {
-        Ok(Answer::Now(response)) => Ok(response),
+    let entered = api.in_flight.enter();
+    let mut response = match body.and_then(|body| route(&api, &request, &body)) {
+        Ok(Answer::Now(response)) => response,
         Ok(Answer::Later(answer)) => {
-            let accepts_problem = accepts_problem(&request);
+            let asker = Asker::of(&request);
             let_go_of_head(&mut request);
-            answer.await.or_else(|refusal| Ok(refusal.respond(accepts_problem)))
+            answer.await.unwrap_or_else(|refusal| refusal.respond(&asker))
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            if matches!(refusal, Refusal::NotFound) {
+                api.metrics.count_404();
+            }
+            refusal.respond(&Asker::of(&request))
+        }
     };
-    let response = result.unwrap_or_else(|refusal| {
-        if matches!(refusal, Refusal::NotFound) {
-            api.metrics.count_404();
-        }
-        refusal.respond(accepts_problem(&request))
-    });
-    Ok(request.into_response(response))
+    if api.in_flight.is_draining() {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(request.into_response(answer::count_until_written(response, entered)))
 }
 
 /// The table of routes.

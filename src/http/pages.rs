@@ -29,5 +29,5 @@ pub fn favicon() -> Answer {
 
 /// The page for all paths that do not exist.
 pub fn not_found(mut response: HttpResponseBuilder) -> HttpResponse {
-    response.content_type(mime::TEXT_HTML_UTF_8).body(NOT_FOUND)
+    response.content_type("text/html; charset=utf-8").body(NOT_FOUND)
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use actix_web::dev::ServiceRequest;
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
@@ -55,6 +56,17 @@ pub fn query<'a, const N: usize>(
         }
     }
     Ok(values)
+}
+
+/// Checks that a request has no query, where it would mean nothing.
+///
+/// # Errors
+/// [`Refusal::BadQuery`].
+pub fn no_query(request: &ServiceRequest) -> Result<(), Refusal> {
+    match request.query_string() {
+        "" => Ok(()),
+        _ => Err(Refusal::BadQuery { reason: "expected none on this route".to_owned() }),
+    }
 }
 
 fn decode_form(text: &str) -> Result<Cow<'_, str>, Refusal> {

@@ -45,7 +45,8 @@ struct Listed {
 
 /// `POST /new_peer`: makes a peer and answers its id.
 pub fn create(state: &State, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
-    let NewPeer { expires_in } = body::parse(request, body, EXAMPLE)?;
+    path::no_query(request)?;
+    let NewPeer { expires_in } = body::parse(body, EXAMPLE)?;
     Ok(answer::json(&state.new_peer(expires_in).0).into())
 }
 
@@ -63,7 +64,8 @@ pub fn renew(
     body: &[u8],
 ) -> Result<Answer, Refusal> {
     let id = path::peer_id(id)?;
-    let Heartbeat { expires_in, .. } = body::parse(request, body, EXAMPLE)?;
+    path::no_query(request)?;
+    let Heartbeat { expires_in, .. } = body::parse(body, EXAMPLE)?;
     state.heartbeat(id, expires_in)?;
     Ok(answer::text("Ok").into())
 }

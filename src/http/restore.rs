@@ -5,8 +5,9 @@ use std::{fmt, time::Duration};
 use actix_web::dev::ServiceRequest;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Answer, answer, body, duration, error::Refusal};
+use super::{Answer, answer, body, duration, error::Refusal, path};
 use crate::{
+    fields::Integer,
     semaphore::{PeerId, Wanted},
     state::State,
 };
@@ -21,24 +22,27 @@ struct Restore {
     expires_in: Duration,
     peer_id: u64,
     #[serde(deserialize_with = "all_entries")]
-    acquired: Vec<(String, i64)>,
+    acquired: Vec<(String, Integer)>,
 }
 
 /// Restores a peer with exactly the locks that the body names.
 pub fn restore(state: &State, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
-    let Restore { expires_in, peer_id, acquired } = body::parse(request, body, EXAMPLE)?;
+    path::no_query(request)?;
+    let Restore { expires_in, peer_id, acquired } = body::parse(body, EXAMPLE)?;
     let acquired: Vec<Wanted<'_>> =
-        acquired.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        acquired.iter().map(|(name, Integer(count))| (name.as_str(), *count)).collect();
     state.restore(PeerId(peer_id), &acquired, expires_in)?;
     Ok(answer::text("Ok").into())
 }
 
 /// All entries of a JSON object, also those of the same name: a map would silently keep the last.
-fn all_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, i64)>, D::Error> {
+fn all_entries<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, Integer)>, D::Error> {
     struct Visitor;
 
     impl<'de> de::Visitor<'de> for Visitor {
-        type Value = Vec<(String, i64)>;
+        type Value = Vec<(String, Integer)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object with semaphores and counts such as {\"A\": 1}")

@@ -2,7 +2,8 @@
 //!
 //! Everything that Throttle decides is decided here, from arguments alone. This room knows no
 //! clock, no randomness, no HTTP, no async and no log: the same calls give the same outcome, today,
-//! in a test with time as plain numbers, or replayed from a record.
+//! in a test with time as plain numbers, or replayed from a record. (Hash tables are seeded anew in
+//! each process; nothing iterates over them.)
 //!
 //! Start reading at [`Leases`]; how permits are handed out stands in `permits`.
 

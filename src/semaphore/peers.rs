@@ -1,4 +1,5 @@
-//! The peers: found by id in O(1), expired in the order of their deadlines, never scanned.
+//! The peers: found by id in O(1), looked at for expiry in the order of their entries in the expiry
+//! index, never scanned.
 
 use std::{hash::BuildHasher, time::Duration};
 

@@ -175,7 +175,7 @@ impl Permits {
         while let Some(lock) = ask.locks.get(ask.stage) {
             let semaphore = &mut self.semaphores[lock.semaphore.0 as usize];
             semaphore.approaching.remove(&ask.arrival);
-            if !semaphore.admits(ask.arrival, lock.count) {
+            if !semaphore.has_room_for(ask.arrival, lock.count) {
                 semaphore.standing.insert(ask.arrival, ix);
                 return;
             }

@@ -53,7 +53,7 @@ impl Semaphore {
 
     /// Whether an ask may have `count` permits now: there is room, and nobody who came earlier
     /// stands in the queue.
-    pub(super) fn admits(&self, arrival: Arrival, count: i64) -> bool {
+    pub(super) fn has_room_for(&self, arrival: Arrival, count: i64) -> bool {
         count <= self.room()
             && self.standing.first_key_value().is_none_or(|(first, _)| *first > arrival)
     }

@@ -1,6 +1,6 @@
 //! `PUT` and `DELETE /peers/{id}/{semaphore}` without waiting.
 
-use crate::server::Server;
+use crate::{client::eventually, server::Server};
 
 #[test]
 fn lock_is_taken_seen_and_given_back() {
@@ -96,11 +96,13 @@ fn every_name_reaches_its_semaphore() {
 #[test]
 fn acquire_renews_the_lease() {
     let server = Server::with_max(1);
-    let peer = server.new_peer_for("300ms");
-    let witness = server.new_peer_for("400ms");
+    let peer = server.new_peer();
 
-    assert_eq!(200, server.put(&format!("/peers/{peer}/A?expires_in=1h"), "1").status);
-    while server.get(&format!("/peers/{witness}/is_acquired")).status == 200 {}
+    assert_eq!(200, server.put(&format!("/peers/{peer}/A?expires_in=12h"), "1").status);
+    let list: serde_json::Value = serde_json::from_str(&server.get("/peers/").body).unwrap();
+    let left = list[0]["expires_in"].as_str().unwrap().trim_end_matches("ms");
+    assert!((39_600_000..=43_200_000).contains(&left.parse().unwrap()), "about 12 hours: {list}");
 
-    assert!(server.is_acquired(peer));
+    assert_eq!(200, server.put(&format!("/peers/{peer}/A?expires_in=1ms"), "1").status);
+    eventually("the shortened lease ends", || server.remainder("A") == 1);
 }

@@ -38,9 +38,10 @@ fn configuration_sets_the_level_and_the_variable_goes_before_it() {
     let debug = "[semaphores]\nA = 1\n[logging.stderr]\nlevel = \"debug\"\n";
 
     let configured = Server::start(debug);
-    configured.get("/remainder?semaphore=B");
-    let line = "DEBUG throttle::http::error] refused with 400: Unknown semaphore";
+    configured.put("/peers/7/B", "\"secret\"");
+    let line = "DEBUG throttle::http::error] PUT /peers/7/B refused with 400: bad_body";
     eventually(line, || configured.stderr().contains(line));
+    assert!(!configured.stderr().contains("secret"), "never a body: {}", configured.stderr());
 
     let overridden = with_log(debug, "off");
     overridden.get("/remainder?semaphore=B");
@@ -53,6 +54,9 @@ fn invalid_filter_is_reported() {
         ("INOF", "did you mean `INFO`?"),
         ("throttle=inof", "invalid logging spec"),
         ("warn,,debgu", "did you mean `DEBUG`?"),
+        ("warning", "expected ERROR, WARN, INFO"),
+        ("verbose", "expected ERROR, WARN, INFO"),
+        ("5", "expected ERROR, WARN, INFO"),
     ] {
         let output = throttle().args(["--port", "0"]).env("THROTTLE_LOG", filter).output().unwrap();
 
@@ -60,5 +64,16 @@ fn invalid_filter_is_reported() {
         assert_eq!(Some(1), output.status.code(), "{filter}: {text}");
         assert!(text.contains(&format!("invalid THROTTLE_LOG `{filter}`")), "{text}");
         assert!(text.contains(hint), "{text}");
+    }
+}
+
+#[test]
+fn filters_of_all_kinds_are_understood() {
+    for filter in
+        ["", "info", "throttle", "warn,throttle=debug", "actix_server::worker", "info/start"]
+    {
+        let server = with_log("[semaphores]\nA = 1", filter);
+
+        server.assert_serves("A");
     }
 }

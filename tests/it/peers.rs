@@ -31,18 +31,18 @@ fn heartbeat_ignores_what_old_clients_send_with_it() {
 }
 
 #[test]
-fn heartbeats_keep_a_short_lease_alive() {
+fn heartbeat_sets_the_end_of_the_lease() {
     let server = Server::with_max(1);
-    let peer = server.new_peer_for("1h");
-    let witness = server.new_peer_for("200ms");
+    let [shortened, extended] = [(); 2].map(|()| server.new_peer());
+    let is_known = |peer| server.get(&format!("/peers/{peer}/is_acquired")).status == 200;
 
-    server.put(&format!("/peers/{peer}"), r#"{"expires_in":"100ms"}"#);
-    while server.get(&format!("/peers/{witness}/is_acquired")).status == 200 {
-        let beat = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"10s"}"#);
-        assert_eq!(200, beat.status);
-    }
+    server.put(&format!("/peers/{extended}"), r#"{"expires_in":"12h"}"#);
+    server.put(&format!("/peers/{shortened}"), r#"{"expires_in":"1ms"}"#);
+    eventually("the shortened lease ends", || !is_known(shortened));
 
-    assert!(server.is_acquired(peer));
+    let list: serde_json::Value = serde_json::from_str(&server.get("/peers/").body).unwrap();
+    let left = list[0]["expires_in"].as_str().unwrap().trim_end_matches("ms");
+    assert!((39_600_000..=43_200_000).contains(&left.parse().unwrap()), "about 12 hours: {list}");
 }
 
 #[test]
@@ -94,14 +94,15 @@ fn remove_expired_counts_what_it_expires() {
 #[test]
 fn expired_peer_is_unknown_and_its_permits_are_free() {
     let server = Server::start("litter_collection_interval = \"1h\"\n[semaphores]\nA = 1");
-    let peer = server.new_peer_for("50ms");
-    let other = server.new_peer();
+    let (peer, other) = (server.new_peer(), server.new_peer());
     server.acquire(peer, "A", 1);
     assert_eq!(202, server.acquire(other, "A", 1));
 
+    server.put(&format!("/peers/{peer}"), r#"{"expires_in":"1ms"}"#);
     eventually("the lock is handed on", || server.is_acquired(other));
 
     let response = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"1h"}"#);
     assert_eq!((400, "Unknown peer"), response.pair());
-    assert!(server.stderr().contains(&format!("expired peer {peer}, held 1 of `A`")));
+    let line = format!("WARN  throttle::aftermath] expired peer {peer}, held 1 of `A`");
+    eventually(&line, || server.stderr().contains(&line));
 }

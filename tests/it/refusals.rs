@@ -98,7 +98,7 @@ fn malformed_requests_say_what_was_wrong_and_what_is_expected() {
     for (method, path, body, parts) in [
         ("PUT", lock.as_str(), "\"1\"", ["invalid type: string \"1\"", "such as `1`"]),
         ("PUT", &lock, "1.5", ["floating point `1.5`", "line 1 column 3"]),
-        ("PUT", &lock, "9223372036854775808", ["9223372036854775808", "expected i64"]),
+        ("PUT", &lock, "9223372036854775808", ["9223372036854775808", "9223372036854775807"]),
         ("PUT", &lock, "1 2", ["trailing characters", "line 1 column 3"]),
         ("PUT", &lock, "", ["it is empty", "such as `1`"]),
         ("PUT", "/peers/x/A", "1", ["`x` is not a peer id", "from 0 to 18446744073709551615"]),
@@ -111,6 +111,18 @@ fn malformed_requests_say_what_was_wrong_and_what_is_expected() {
         ("PUT", &beat, r#"{"expires_in":5}"#, ["integer `5`", "line 1 column 15"]),
         ("PUT", &beat, r#"{"expires_in":"5"}"#, ["`5` is not a duration", "`30s`"]),
         ("PUT", &beat, "{", ["EOF", "line 1 column 1"]),
+        ("PUT", &format!("{beat}?expires_in=1s"), r#"{"expires_in":"5m"}"#, ["query", "none"]),
+        ("PUT", &beat, r#"["5m",1]"#, ["expected names with values", "{\"expires_in\": \"5m\"}"]),
+        ("POST", "/new_peer", r#"["5m"]"#, ["invalid type: sequence", "names with values"]),
+        ("POST", "/new_peer", r#"{"expires_in":"5m"} x"#, ["trailing characters", "column 21"]),
+        ("POST", "/new_peer?block_for=1s", r#"{"expires_in":"5m"}"#, ["query", "none"]),
+        ("POST", "/restore", r#"["5m",42,{"A":1}]"#, ["invalid type: sequence", "peer_id\": 42"]),
+        (
+            "POST",
+            "/restore",
+            r#"{"expires_in":"5m","peer_id":42,"acquired":{"A":9223372036854775808}}"#,
+            ["9223372036854775808", "an integer of at most 9223372036854775807"],
+        ),
         ("POST", "/new_peer", r#"{"expiresin":"5m"}"#, ["`expiresin`", "mean `expires_in`?"]),
         ("POST", "/new_peer", "[", ["invalid body", "{\"expires_in\": \"5m\"}"]),
         ("POST", "/restore", r#"{"expires_in":"1m","peer_id":-1}"#, ["`-1`", "peer_id\": 42"]),
@@ -137,14 +149,31 @@ fn body_must_be_declared_as_json() {
     for content_type in [
         "application/json",
         "application/json; charset=utf-8",
+        "application/json ; charset=utf-8",
         "APPLICATION/JSON;charset=UTF-8",
         "application/vnd.throttle+json",
     ] {
         assert_eq!(200, put(&[("Content-Type", content_type)]), "{content_type}");
     }
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "json", "*/*", "é"] {
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json+x",
+        "json",
+        "*/*",
+        "é",
+    ] {
         assert_eq!(415, put(&[("Content-Type", content_type)]), "{content_type}");
     }
+    for (method, path) in [
+        ("POST", "/remove_expired".to_owned()),
+        ("DELETE", format!("/peers/{peer}/A")),
+        ("DELETE", format!("/peers/{peer}")),
+    ] {
+        let response = server.send(method, &path, &[("Content-Type", "text/plain")], "x");
+        assert_eq!(415, response.status, "{method} {path}: nobody wants this body, but still");
+    }
+    assert!(server.is_acquired(peer));
     let request = format!("PUT /peers/{peer}/A HTTP/1.0\r\nContent-Length: 1\r\n\r\n1");
     let response = crate::client::read_to_end(server.raw(request.as_bytes()));
     assert!(response.starts_with("HTTP/1.0 415 "), "{response}");
@@ -191,10 +220,24 @@ fn problem_document_is_sent_to_a_request_that_was_parked_too() {
         client.send("PUT", &format!("/peers/{waiting}/A?block_for=30s"), &headers, "1")
     });
     crate::client::eventually("it is pending", || !server.is_acquired(waiting));
-    // The request may be parked a moment after its lock became pending, never before.
     server.delete(&format!("/peers/{waiting}/A"));
 
     let response = parked.join().unwrap();
     assert_eq!(409, response.status);
     assert!(response.body.contains(r#""code":"withdrawn""#), "{}", response.body);
+}
+
+#[test]
+fn what_is_quoted_of_a_request_is_cut() {
+    let server = Server::with_max(1);
+    let long = "x".repeat(50_000);
+
+    let body = server.post("/new_peer", &format!("\"{long}\""));
+    let path = server.put(&format!("/peers/{long}"), "1");
+
+    for response in [body, path] {
+        assert_eq!(400, response.status);
+        assert!(response.body.starts_with("invalid body: ") || response.body.starts_with("`xxx"));
+        assert!(response.body.len() < 2_000, "{}", response.body.len());
+    }
 }

@@ -1,7 +1,11 @@
 //! Signals: parked requests are answered, the exit code is 0, and nothing holds it up.
 #![cfg(unix)]
 
-use std::{thread, time::Instant};
+use std::{
+    io::{Read, Write},
+    thread,
+    time::Instant,
+};
 
 use crate::{
     client::{eventually, read_to_end},
@@ -50,14 +54,32 @@ fn half_sent_requests_and_idle_connections_do_not_hold_it_up() {
     half_sent.into_iter().for_each(|stream| drop(read_to_end(stream)));
 }
 
+/// The answer is larger than what the sockets take at once, and its reader is slow: the server must
+/// not end before the last piece is on its way.
 #[test]
-fn no_connection_is_accepted_any_more() {
-    let mut server = Server::with_max(1);
+fn answer_that_is_being_written_is_finished() {
+    let names: String =
+        (0..10_000).map(|number| format!("{}{number} = 1\n", "x".repeat(200))).collect();
+    let mut server = Server::start(&format!("[semaphores]\n{names}"));
+    let size = server.get("/metrics").body.len();
+    assert!(size > 8_000_000);
+    let mut probe = server.raw(b"");
+    let stream = server.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("it is being written", || stream.peek(&mut [0]).is_ok_and(|count| count > 0));
 
     server.signal("TERM");
-    server.wait();
+    eventually("requests on open connections are answered, and told of the shutdown", || {
+        probe.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 1024];
+        let count = probe.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("connection: close")
+    });
 
-    assert!(server.try_send("GET", "/health", &[], "").is_err());
+    let text = read_to_end(stream);
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(size, body.len());
+    assert_eq!(Some(0), server.wait().code());
 }
 
 /// A shutdown takes a few milliseconds, so the two signals must be there together: they are sent
