@@ -10,10 +10,11 @@
 //! - [`waiting`]: requests that are parked on a pending lock; [`aftermath`]: what is done for them
 //!   and others once the lock of the books is let go.
 //! - [`litter_collection`]: sees to it that leases end in time, and decides nothing.
-//! - [`semaphore`]: the pure room, where everything is decided. No clock, no randomness (but for the
-//!   seed of a hash table, on which no outcome depends), no async, no HTTP, no log.
+//! - [`semaphore`]: the pure room, where everything is decided. No clock, no async, no HTTP, no
+//!   log, no randomness (but for the seed of a hash table, on which no outcome depends).
 //! - [`clock`] and [`ids`]: the only readers of time and randomness.
-//! - [`metrics`], [`in_flight`], [`shutdown`], [`open_files`], [`fields`], [`nearest`]: small helpers.
+//! - [`metrics`], [`in_flight`], [`shutdown`], [`open_files`], [`fields`], [`nearest`]: small
+//!   helpers.
 //!
 //! This library exists for the `throttle` command and its tests; only the HTTP interface is stable.
 

@@ -20,7 +20,7 @@ use crate::{
     waiting::{Registry, Waiter, Waiters},
 };
 
-/// How many entries of the expiry index the litter collection looks at before others get their turn.
+/// How many entries of the expiry index the litter collection looks at before others have a turn.
 const COLLECTOR_SLICE: usize = 1_000;
 
 /// Debug builds recount the books after each operation while there are no more peers than this.

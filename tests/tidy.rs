@@ -254,6 +254,29 @@ fn files_and_lines_keep_their_bounds() {
 }
 
 #[test]
+fn pages_keep_their_width() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/http_api.md",
+    ];
+    let mut complaints = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            // A row of a table cannot be broken.
+            if line.chars().count() > LINE && !line.starts_with('|') {
+                complaints.push(format!("{page}:{}: longer than {LINE}", number + 1));
+            }
+        }
+    }
+    assert_none(complaints);
+}
+
+#[test]
 fn functions_keep_their_bounds() {
     let mut complaints = Vec::new();
     for source in sources().iter().filter(|source| !source.is_test()) {

@@ -49,8 +49,14 @@ pub fn acquire(
 ///
 /// # Errors
 /// Those of [`crate::semaphore::Leases::release`], [`Refusal::BadPeerId`],
-/// [`Refusal::BadEncoding`].
-pub fn release(state: &State, id: &str, semaphore: &str) -> Result<Answer, Refusal> {
+/// [`Refusal::BadEncoding`], [`Refusal::BadQuery`].
+pub fn release(
+    state: &State,
+    request: &ServiceRequest,
+    id: &str,
+    semaphore: &str,
+) -> Result<Answer, Refusal> {
+    path::no_query(request)?;
     state.release(path::peer_id(id)?, &path::name(semaphore)?)?;
     Ok(answer::text("Ok").into())
 }

@@ -92,15 +92,17 @@ fn route(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Ref
         (&Method::PUT, ["peers" | "peer", id, name]) => {
             locks::acquire(state, request, id, name, body)
         }
-        (&Method::DELETE, ["peers" | "peer", id, name]) => locks::release(state, id, name),
+        (&Method::DELETE, ["peers" | "peer", id, name]) => locks::release(state, request, id, name),
         (&Method::GET, ["peers" | "peer", id, "is_acquired"]) => peers::is_acquired(state, id),
         (&Method::GET, ["peers" | "peer"] | ["peers" | "peer", ""]) => Ok(peers::list(state)),
         (&Method::PUT, ["peers" | "peer", id]) if !id.is_empty() => {
             peers::renew(state, request, id, body)
         }
-        (&Method::DELETE, ["peers" | "peer", id]) if !id.is_empty() => peers::release(state, id),
+        (&Method::DELETE, ["peers" | "peer", id]) if !id.is_empty() => {
+            peers::release(state, request, id)
+        }
         (&Method::POST, ["new_peer"]) => peers::create(state, request, body),
-        (&Method::POST, ["remove_expired"]) => Ok(peers::remove_expired(state)),
+        (&Method::POST, ["remove_expired"]) => peers::remove_expired(state, request),
         (&Method::POST, ["restore"]) => restore::restore(state, request, body),
         (&Method::GET, ["remainder"]) => remainder::remainder(state, request),
         (&Method::GET, ["metrics"]) => Ok(metrics::metrics(api)),

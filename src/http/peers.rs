@@ -71,7 +71,8 @@ pub fn renew(
 }
 
 /// `DELETE /peers/{id}`: releases a peer and all its locks.
-pub fn release(state: &State, id: &str) -> Result<Answer, Refusal> {
+pub fn release(state: &State, request: &ServiceRequest, id: &str) -> Result<Answer, Refusal> {
+    path::no_query(request)?;
     let was_there = state.remove_peer(path::peer_id(id)?);
     Ok(answer::json(if was_there { "Peer released" } else { "Peer not found" }).into())
 }
@@ -82,9 +83,10 @@ pub fn is_acquired(state: &State, id: &str) -> Result<Answer, Refusal> {
 }
 
 /// `POST /remove_expired`: expires peers now, and answers how many.
-pub fn remove_expired(state: &Arc<State>) -> Answer {
+pub fn remove_expired(state: &Arc<State>, request: &ServiceRequest) -> Result<Answer, Refusal> {
+    path::no_query(request)?;
     let state = state.clone();
-    Answer::Later(Box::pin(async move { Ok(answer::json(&state.remove_expired().await)) }))
+    Ok(Answer::Later(Box::pin(async move { Ok(answer::json(&state.remove_expired().await)) })))
 }
 
 impl From<PeerSnapshot> for Listed {

@@ -63,7 +63,7 @@ fn every_route_of_the_readme_exists() {
         routes += 1;
     }
 
-    assert_eq!(15, routes);
+    assert_eq!(16, routes);
 }
 
 #[test]

@@ -241,3 +241,21 @@ fn what_is_quoted_of_a_request_is_cut() {
         assert!(response.body.len() < 2_000, "{}", response.body.len());
     }
 }
+
+#[test]
+fn routes_that_act_refuse_a_query_that_they_do_not_know() {
+    let server = Server::with_max(1);
+    let peer = server.new_peer();
+    server.acquire(peer, "A", 1);
+
+    for (method, path) in [
+        ("DELETE", format!("/peers/{peer}?revoke=true")),
+        ("DELETE", format!("/peers/{peer}/A?x=1")),
+        ("POST", "/remove_expired?x=1".to_owned()),
+    ] {
+        let response = server.send(method, &path, &[], "");
+
+        assert_eq!((400, "invalid query: expected none on this route"), response.pair(), "{path}");
+    }
+    assert_eq!(0, server.remainder("A"));
+}

@@ -4,7 +4,7 @@
 use std::{
     io::{Read, Write},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -76,6 +76,8 @@ fn answer_that_is_being_written_is_finished() {
         answer.starts_with("HTTP/1.1 503 ") && answer.contains("connection: close")
     });
 
+    // Time enough to end in, for a server that did not wait for this reader.
+    thread::sleep(Duration::from_millis(400));
     let text = read_to_end(stream);
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     assert_eq!(size, body.len());
