@@ -1,6 +1,6 @@
 //! Puts the server together, starts it, and stops it in order.
 
-use std::{process, sync::Arc, time::Duration};
+use std::{process, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpServer,
@@ -58,7 +58,8 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
     };
 
     let server = HttpServer::new(move || {
-        let api = api.clone();
+        // One a worker: requests of different workers then share no reference count.
+        let api = Rc::new(api.clone());
         App::new().default_service(fn_service(move |request| serve(api.clone(), request)))
     })
     .keep_alive(KEEP_ALIVE)

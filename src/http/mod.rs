@@ -18,7 +18,7 @@ mod peers;
 mod remainder;
 mod restore;
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, rc::Rc, sync::Arc};
 
 use actix_web::{
     Error, HttpResponse,
@@ -55,7 +55,7 @@ enum Answer {
 ///
 /// # Errors
 /// None: refusals are answers too. The signature is actix's.
-pub async fn serve(api: Api, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
+pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
     let body = body::read(&mut request).await;
     // Only now: a request that is sent by halves shall not hold up a shutdown.
     let entered = api.in_flight.enter();
