@@ -1,7 +1,5 @@
 //! What is left to do once the lock of the books is let go: wake, log, nudge.
 
-use std::sync::Arc;
-
 use log::warn;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -10,6 +8,9 @@ use crate::{
     semaphore::{Effect, Leases, NamedLocks, PeerId},
     waiting::{Outcome, Waiters, Wakes},
 };
+
+/// A log line names no more locks than this.
+const LONGEST_LIST: usize = 10;
 
 /// Collected under the lock, followed after it.
 #[derive(Default)]
@@ -44,12 +45,31 @@ impl Aftermath {
             nudge.notify_one();
         }
         for (peer, held) in self.expired {
-            let held: Vec<_> = held.iter().map(named_lock).collect();
-            warn!("expired peer {peer}, held {}", held.join(", "));
+            warn!("expired peer {peer}, held {}", listed(&held));
         }
     }
 }
 
-fn named_lock((name, count): &(Arc<str>, i64)) -> String {
-    format!("{count} of `{name}`")
+/// Names the locks, the first of many.
+fn listed(locks: &NamedLocks) -> String {
+    let named = locks.iter().take(LONGEST_LIST).map(|(name, count)| format!("{count} of `{name}`"));
+    let mut listed = named.collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = locks.len().checked_sub(LONGEST_LIST) {
+        listed.push_str(&format!(" and {more} more"));
+    }
+    listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut() {
+        let locks = |count| (0..count).map(|ix: i64| (format!("S{ix}").into(), ix + 1)).collect();
+
+        assert_eq!("1 of `S0`, 2 of `S1`", listed(&locks(2)));
+        assert!(listed(&locks(10)).ends_with("10 of `S9`"));
+        assert!(listed(&locks(12)).ends_with("10 of `S9` and 2 more"));
+    }
 }

@@ -3,10 +3,18 @@
 /// Names below this likeness (0 to 1) are not worth suggesting.
 const LIKENESS: f64 = 0.6;
 
+/// Longer names are not compared, in bytes: comparing takes time that grows with both lengths, and
+/// whoever sends an unknown name chooses its length.
+const LONGEST: usize = 64;
+
 /// The known name that is most like `unknown`, if one is like it at all.
 pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if unknown.len() > LONGEST {
+        return None;
+    }
     known
         .into_iter()
+        .filter(|name| name.len() <= LONGEST)
         .map(|name| (likeness(unknown, name), name))
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         .max_by(|(some, _), (other, _)| some.total_cmp(other))
@@ -60,6 +68,16 @@ mod tests {
     #[test]
     fn field_that_is_like_no_other_is_answered_without_a_suggestion() {
         assert!(!complaint(r#"{"zzz": 1}"#).contains("did you mean"));
+    }
+
+    /// Compared letter by letter, this would take seconds.
+    #[test]
+    fn long_names_are_not_compared() {
+        let long = "x".repeat(100_000);
+        let nested = format!("{long}`a`{}", "y".repeat(100_000));
+
+        assert_eq!(None, nearest(&long, [long.as_str()]));
+        assert!(!complaint(&format!("{{\"{nested}\": 1}}")).contains("did you mean"));
     }
 
     #[test]

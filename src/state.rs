@@ -14,10 +14,10 @@ use crate::{
     clock::Clock,
     ids::random_peer_id,
     semaphore::{
-        Arrival, Effects, Error, Leases, PeerId, PeerSnapshot, Progress, SemaphoreConfig,
-        SemaphoreSnapshot, Timestamp, Wanted, invariants,
+        Effects, Error, Leases, PeerId, PeerSnapshot, Progress, SemaphoreConfig, SemaphoreSnapshot,
+        Timestamp, Wanted, invariants,
     },
-    waiting::{Registry, Waiter, Waiters},
+    waiting::{Place, Registry, Waiter, Waiters},
 };
 
 /// How many entries of the expiry index the litter collection looks at before others have a turn.
@@ -234,7 +234,7 @@ impl State {
 }
 
 impl Registry for State {
-    fn forget_waiters(&self, ask: Arrival) {
-        self.waiters().forget(ask);
+    fn forget_waiter(&self, place: Place) {
+        self.waiters().forget(place);
     }
 }

@@ -4,9 +4,8 @@
 //! wake-up is lost between the two. It is woken after the lock is let go. Whoever stops waiting,
 //! for whatever reason, deregisters by dropping its [`Waiter`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -31,30 +30,37 @@ pub type Wake = oneshot::Sender<Outcome>;
 /// Wakes all who wait for one ask: a client that asked again has several requests parked.
 pub type Wakes = SmallVec<[Wake; 1]>;
 
-/// The parked requests by the asks that they wait for.
-type Parked = HashMap<Arrival, Wakes, foldhash::fast::RandomState>;
+/// Names a parked request: the ask that it waits for, and a number of its own.
+pub type Place = (Arrival, u64);
+
+/// The parked requests. O(log) to enter and to leave, however many wait for one ask.
+type Parked = BTreeMap<Place, Wake>;
 
 /// Whoever keeps the [`Waiters`], behind a lock of its own.
 pub trait Registry: Send + Sync {
-    /// Forgets the waiters of this ask who have hung up.
-    fn forget_waiters(&self, ask: Arrival);
+    /// Forgets a request that waits no more.
+    fn forget_waiter(&self, place: Place);
 }
 
 /// Who waits for which ask.
 #[derive(Debug, Default)]
 pub struct Waiters {
     parked: Parked,
+    /// How many requests were ever parked.
+    count: u64,
     is_closed: bool,
 }
 
 impl Waiters {
     /// Parks a request. Once closed, the wait is over as soon as it starts.
-    fn park(&mut self, ask: Arrival) -> oneshot::Receiver<Outcome> {
+    fn park(&mut self, ask: Arrival) -> (Place, oneshot::Receiver<Outcome>) {
         let (wake, outcome) = oneshot::channel();
+        self.count += 1;
+        let place = (ask, self.count);
         if !self.is_closed {
-            self.parked.entry(ask).or_default().push(wake);
+            self.parked.insert(place, wake);
         }
-        outcome
+        (place, outcome)
     }
 
     /// Takes out the waiters whom an effect concerns, and what they shall be told.
@@ -65,7 +71,12 @@ impl Waiters {
             Effect::PeerGone(ask) => (ask, Outcome::PeerGone),
             Effect::Expired { .. } => return None,
         };
-        Some((self.parked.remove(ask)?, outcome))
+        let mut wakes = Wakes::new();
+        while let Some((place, _)) = self.parked.range((*ask, 0)..=(*ask, u64::MAX)).next() {
+            let place = *place;
+            wakes.extend(self.parked.remove(&place));
+        }
+        (!wakes.is_empty()).then_some((wakes, outcome))
     }
 
     /// Ends all waits, those to come included, as soon as what it returns is dropped: whose `Wake`
@@ -81,27 +92,22 @@ impl Waiters {
         self.is_closed
     }
 
-    /// Forgets the waiters of this ask who have hung up.
-    pub fn forget(&mut self, ask: Arrival) {
-        if let Some(waiters) = self.parked.get_mut(&ask) {
-            waiters.retain(|waiter| !waiter.is_closed());
-            if waiters.is_empty() {
-                self.parked.remove(&ask);
-            }
-        }
+    /// Forgets a request that waits no more.
+    pub fn forget(&mut self, place: Place) {
+        self.parked.remove(&place);
     }
 
     /// How many requests are parked.
     #[cfg(test)]
-    fn count(&self) -> usize {
-        self.parked.values().map(SmallVec::len).sum()
+    fn len(&self) -> usize {
+        self.parked.len()
     }
 }
 
 /// One parked request. Dropping it deregisters it; the ask stays pending.
 pub struct Waiter {
     registry: Arc<dyn Registry>,
-    ask: Arrival,
+    place: Place,
     outcome: oneshot::Receiver<Outcome>,
 }
 
@@ -109,7 +115,8 @@ impl Waiter {
     /// Registers a request that waits for `ask`. To be called under the lock under which the ask
     /// was seen pending.
     pub fn register(waiters: &mut Waiters, registry: Arc<dyn Registry>, ask: Arrival) -> Self {
-        Waiter { outcome: waiters.park(ask), registry, ask }
+        let (place, outcome) = waiters.park(ask);
+        Waiter { registry, place, outcome }
     }
 
     /// Waits until the ask ends, but no longer than `block_for`.
@@ -126,10 +133,8 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         // After an outcome there is nobody to deregister, nor is there after the waiters closed.
-        let was_parked = !self.outcome.is_terminated();
-        self.outcome.close();
-        if was_parked {
-            self.registry.forget_waiters(self.ask);
+        if !self.outcome.is_terminated() {
+            self.registry.forget_waiter(self.place);
         }
     }
 }
@@ -163,7 +168,7 @@ mod tests {
     }
 
     fn parked(state: &State) -> usize {
-        state.waiters().count()
+        state.waiters().len()
     }
 
     #[tokio::test(start_paused = true)]

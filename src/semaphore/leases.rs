@@ -127,7 +127,7 @@ impl Leases {
             return Err(Error::CountBelowOne { found: lock.count });
         }
         if let Some(peer) = self.find(id, now, effects) {
-            if self.peers[peer].pending.is_some() || !is_same(&locks, &self.peers[peer].held) {
+            if self.peers[peer].pending.is_some() || locks != self.sorted(&self.peers[peer].held) {
                 return Err(Error::RestoreConflict);
             }
             self.peers.renew(peer, expires_in, now);
@@ -235,13 +235,20 @@ impl Leases {
         for (name, count) in wanted {
             locks.push(Lock { semaphore: self.index_of(name)?, count: *count });
         }
-        locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
+        let locks = self.sorted(&locks);
         let twice = locks.windows(2).find(|pair| pair[0].semaphore == pair[1].semaphore);
         match (twice, locks.is_empty()) {
             (Some(pair), _) => Err(Error::BadNames { found: self.name_of(pair[0].semaphore) }),
             (None, true) => Err(Error::BadNames { found: "none".to_owned() }),
             (None, false) => Ok(locks),
         }
+    }
+
+    /// The same locks in walking order.
+    fn sorted(&self, locks: &Locks) -> Locks {
+        let mut locks = locks.clone();
+        locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
+        locks
     }
 
     pub(super) fn name_of(&self, semaphore: SemaphoreIx) -> String {
@@ -264,9 +271,4 @@ impl Leases {
             });
         }
     }
-}
-
-/// Whether these are the same locks, in whatever order. Neither names a semaphore twice.
-fn is_same(some: &Locks, others: &Locks) -> bool {
-    some.len() == others.len() && some.iter().all(|lock| others.contains(lock))
 }
