@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 
@@ -41,7 +44,10 @@ impl Cli {
             return Config::read(path);
         }
         let path = Path::new(DEFAULT_CONFIGURATION);
-        if path.exists() {
+        // Anything else, such as a link that leads nowhere, is an error that reading will report.
+        let is_missing =
+            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !is_missing {
             return Config::read(path);
         }
         logging::note(&format!(

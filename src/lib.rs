@@ -13,7 +13,7 @@
 //! - [`semaphore`]: the pure room, where everything is decided. No clock, no async, no HTTP, no
 //!   log, no randomness (but for the seed of a hash table, on which no outcome depends).
 //! - [`clock`] and [`ids`]: the only readers of time and randomness.
-//! - [`metrics`], [`in_flight`], [`shutdown`], [`open_files`], [`fields`], [`nearest`]: small
+//! - [`metrics`], [`in_flight`], [`shutdown`], [`connections`], [`fields`], [`nearest`]: small
 //!   helpers.
 //!
 //! This library exists for the `throttle` command and its tests; only the HTTP interface is stable.
@@ -22,6 +22,7 @@ pub mod aftermath;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod fields;
 pub mod http;
 pub mod ids;
@@ -30,7 +31,6 @@ pub mod litter_collection;
 pub mod logging;
 pub mod metrics;
 pub mod nearest;
-pub mod open_files;
 pub mod semaphore;
 pub mod shutdown;
 pub mod state;

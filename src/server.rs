@@ -1,6 +1,13 @@
 //! Puts the server together, starts it, and stops it in order.
 
-use std::{process, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    process,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpServer,
@@ -13,11 +20,11 @@ use log::{info, warn};
 use crate::{
     cli::Cli,
     config::Config,
+    connections,
     http::{Api, serve},
     in_flight::InFlight,
     litter_collection, logging,
     metrics::Metrics,
-    open_files,
     shutdown::Signals,
     state::State,
 };
@@ -38,13 +45,15 @@ const GRACE: Duration = Duration::from_secs(5);
 /// If the configuration is bad, or the address cannot be listened on.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = cli.read_configuration()?;
-    logging::start(&config.logging)?;
+    let log = logging::start(&config.logging)?;
     info!(target: "throttle", "Hello From Throttle");
     if config.semaphores.is_empty() {
         warn!(target: "throttle", "No semaphores configured.");
     }
-    open_files::raise_limit();
-    rt::System::new().block_on(serve_until_signal(cli, config))
+    connections::raise_limit();
+    let result = rt::System::new().block_on(serve_until_signal(cli, config));
+    log.drain();
+    result
 }
 
 async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
@@ -57,7 +66,7 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
         in_flight: in_flight.clone(),
     };
 
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
         // One a worker: requests of different workers then share no reference count.
         let api = Rc::new(api.clone());
         App::new().default_service(fn_service(move |request| serve(api.clone(), request)))
@@ -67,14 +76,12 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
     // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
     .h1_allow_half_closed(false)
     .disable_signals()
-    .bind((cli.address.as_str(), cli.port))
-    .with_context(|| {
-        let Cli { address, port, .. } = cli;
-        format!(
-            "cannot listen on {address}:{port}; name another place with --address or --port, or \
-             stop who listens there"
-        )
-    })?;
+    .on_connect(|connection, _| connections::limit_silence(connection));
+    for address in addresses(cli).with_context(|| cannot_listen(cli))? {
+        // Port 0 picks a free one, the same for all addresses.
+        let port = server.addrs().first().map_or(address.port(), SocketAddr::port);
+        server = server.bind((address.ip(), port)).with_context(|| cannot_listen(cli))?;
+    }
     for address in server.addrs() {
         logging::note(&format!(
             "Throttle {} listening on http://{address}",
@@ -98,6 +105,24 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
         () = stop(&handle, &state, &in_flight) => {}
     }
     running.await?.context("the server failed")
+}
+
+/// All addresses that the command line names. A name may resolve to one that this machine does not
+/// have, such as `::1` where there is no IPv6; it is left out where there is another.
+fn addresses(cli: &Cli) -> io::Result<Vec<SocketAddr>> {
+    let address = cli.address.trim_matches(['[', ']']);
+    let all: Vec<_> = (address, cli.port).to_socket_addrs()?.collect();
+    let is_ours = |address: &&SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
+    let ours: Vec<_> = all.iter().filter(is_ours).copied().collect();
+    Ok(if ours.is_empty() { all } else { ours })
+}
+
+fn cannot_listen(cli: &Cli) -> String {
+    let Cli { address, port, .. } = cli;
+    format!(
+        "cannot listen on {address}:{port}; name another place with --address or --port, or stop \
+         who listens there"
+    )
 }
 
 /// No new connections; parked requests are answered at once, and those in flight within the grace.

@@ -29,7 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// broke off or the framing is wrong.
 pub async fn read(request: &mut ServiceRequest) -> Result<Bytes, Refusal> {
     let payload = request.take_payload();
-    if matches!(payload, Payload::None) {
+    let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        .iter()
+        .any(|name| request.headers().contains_key(name));
+    // Where an upgrade is asked for, actix would hand on all that follows as if it were a body.
+    if matches!(payload, Payload::None) || !is_framed {
         return Ok(Bytes::new());
     }
     let bytes = match timeout(PATIENCE, to_bytes_limited(BodyStream::new(payload), LIMIT)).await {

@@ -106,8 +106,15 @@ impl Refusal {
         debug!("{} refused with {}: {code}", asker.request, status.as_u16());
         let detail = shortened(self.to_string());
         let mut response = HttpResponse::build(status);
-        if let Refusal::MethodNotAllowed { allow } = self {
-            response.insert_header((header::ALLOW, *allow));
+        match self {
+            Refusal::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, *allow));
+            }
+            // What is left of the body would be taken for the next request.
+            Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
+                response.force_close();
+            }
+            _ => {}
         }
         if asker.accepts_problem {
             let problem = Problem {

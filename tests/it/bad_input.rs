@@ -140,8 +140,9 @@ fn every_byte_may_stand_in_a_name() {
 
             let mut request = format!("PUT /peers/{peer}/x").into_bytes();
             request.push(byte);
-            request
-                .extend(b"y HTTP/1.1\r\nContent-Type: application/json\r\nConnection: close\r\n");
+            request.extend(
+                b"y HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n",
+            );
             request.extend(b"Content-Length: 1\r\n\r\n1");
             let answer = read_to_end(server.raw(&request));
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{byte}: {answer}");
@@ -177,13 +178,13 @@ fn broken_requests_are_dropped_cleanly() {
         for bytes in [
             &b"\0\0\0\0\r\n\r\n"[..],
             b"GET / HTTP/9.9\r\n\r\n",
-            b"PUT /peers/1/A HTTP/1.1\r\nContent-Length: x\r\n\r\n1",
-            b"PUT /peers/1/A HTTP/1.1\r\nContent-Length: -1\r\n\r\n1",
-            b"POST /new_peer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            b"POST /new_peer HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-            b"GET http://elsewhere/metrics HTTP/1.1\r\nConnection: close\r\n\r\n",
-            b"OPTIONS * HTTP/1.1\r\nConnection: close\r\n\r\n",
-            b"CONNECT elsewhere:443 HTTP/1.1\r\nConnection: close\r\n\r\n",
+            b"PUT /peers/1/A HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n1",
+            b"PUT /peers/1/A HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n1",
+            b"POST /new_peer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"POST /new_peer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+            b"GET http://elsewhere/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         ] {
             let stream = server.raw(bytes);
             stream.shutdown(Shutdown::Write).unwrap();
@@ -221,4 +222,38 @@ fn running_out_of_open_files_is_survived() {
     }
     drop(hoard);
     server.assert_serves("other");
+}
+
+#[test]
+fn body_that_is_too_long_is_refused_in_chunks_too() {
+    let server = server();
+    let chunk = format!("11000\r\n{}\r\n", "1".repeat(0x11000));
+    let head = "POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+
+    let mut stream = server.raw(format!("{head}{chunk}").as_bytes());
+    let mut answer = String::new();
+    while !answer.contains("\r\n\r\n") {
+        let mut buffer = [0; 1024];
+        let count = stream.read(&mut buffer).unwrap();
+        answer.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn upgrade_that_nobody_offers_is_passed_over() {
+    let server = server();
+
+    for request in ["GET /health HTTP/1.1\r\nUpgrade: websocket", "CONNECT /health HTTP/1.1"] {
+        let bytes = format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let start = std::time::Instant::now();
+
+        let answer = read_to_end(server.raw(bytes.as_bytes()));
+
+        assert!(!answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(start.elapsed().as_secs() < 8, "it does not wait for a body: {answer}");
+    }
 }

@@ -119,3 +119,26 @@ fn unknown_option_is_a_usage_error() {
     assert_eq!(Some(2), code);
     assert!(stderr.contains("--port"), "{stderr}");
 }
+
+#[test]
+fn port_that_is_taken_at_one_address_of_a_name_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+
+    let (code, _, stderr) = run(&["--address", "localhost", "--port", &port]);
+
+    assert_eq!(Some(1), code, "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn link_that_leads_nowhere_is_not_taken_for_no_file() {
+    let directory = TempDir::new().unwrap();
+    std::os::unix::fs::symlink("nowhere", directory.path().join("throttle.toml")).unwrap();
+
+    let output = throttle().current_dir(&directory).args(["--port", "0"]).output().unwrap();
+
+    assert_eq!(Some(1), output.status.code());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot read the configuration `throttle.toml`"), "{stderr}");
+}

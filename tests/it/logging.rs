@@ -77,3 +77,38 @@ fn filters_of_all_kinds_are_understood() {
         server.assert_serves("A");
     }
 }
+
+/// A pipe takes 64 KiB; the log of these requests is longer, and this test reads none of it.
+#[cfg(unix)]
+#[test]
+fn log_that_nobody_reads_stops_nothing() {
+    use std::{
+        io::{BufRead, BufReader},
+        process::Command,
+    };
+
+    let mut process = throttle()
+        .args(["--port", "0"])
+        .env("THROTTLE_LOG", "debug")
+        .current_dir(std::env::temp_dir())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening on http://") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "the server ended");
+    }
+    let address = line.trim().rsplit('/').next().unwrap().parse().unwrap();
+    let client = crate::client::Client::new(address);
+    let long = "x".repeat(800);
+
+    for _ in 0..1_000 {
+        assert_eq!(400, client.put(&format!("/peers/{long}"), "1").status);
+    }
+
+    assert_eq!((200, "Ok"), client.get("/health").pair());
+    let killed = Command::new("kill").args(["-s", "TERM", &process.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(Some(0), process.wait().unwrap().code());
+}

@@ -40,7 +40,8 @@ fn parked_requests_are_answered_and_the_exit_code_is_zero() {
 #[test]
 fn half_sent_requests_and_idle_connections_do_not_hold_it_up() {
     let mut server = Server::with_max(1);
-    let body_is_missing = b"POST /new_peer HTTP/1.1\r\nContent-Type: application/json\r\n\
+    let body_is_missing =
+        b"POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                             Content-Length: 100\r\n\r\n{";
     let half_sent = [&b"GET /vers"[..], body_is_missing, b""].map(|bytes| server.raw(bytes));
     server.assert_serves("A");

@@ -1,4 +1,6 @@
-//! Log lines on standard error.
+//! Log lines on standard error, written by a thread of its own (see `queue`).
+
+mod queue;
 
 use std::{
     env,
@@ -6,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use env_logger::Builder;
+use env_logger::{Builder, Target};
 use log::LevelFilter;
 
+pub use self::queue::Queue;
 use crate::{config::Logging, nearest::nearest};
 
 /// Overrides the level of the configuration, in the filter syntax of env_logger.
@@ -23,22 +26,28 @@ pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Starts logging. To be called once.
+/// Starts logging. To be called once. Call [`Queue::drain`] of what it returns before the end.
 ///
 /// # Errors
 /// If `THROTTLE_LOG` is set to something that is no filter.
-pub fn start(logging: &Logging) -> anyhow::Result<()> {
+pub fn start(logging: &Logging) -> anyhow::Result<Queue> {
+    let queue = Queue::to(io::stderr()).context("cannot start logging")?;
     let mut builder = Builder::new();
+    builder.target(Target::Pipe(Box::new(queue.clone())));
     builder.filter_level(logging.stderr.level);
     match env::var(VARIABLE) {
         Ok(filter) => {
             check(&filter)?;
             builder.parse_filters(&filter);
         }
-        Err(env::VarError::NotPresent) => {}
+        Err(env::VarError::NotPresent) => {
+            // Errors to actix, but nobody here has to act when a stranger does not speak HTTP.
+            builder.filter_module("actix_http::h1::dispatcher", LevelFilter::Off);
+        }
         Err(error) => return Err(error).context(VARIABLE),
     }
-    builder.try_init().context("cannot start logging")
+    builder.try_init().context("cannot start logging")?;
+    Ok(queue)
 }
 
 /// env_logger passes over what it does not understand, and takes a misspelt level for the name of
