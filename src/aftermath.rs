@@ -45,7 +45,7 @@ impl Aftermath {
             nudge.notify_one();
         }
         for (peer, held) in self.expired {
-            warn!("expired peer {peer}, held {}", listed(&held));
+            warn!(target: "throttle", "expired peer {peer}, held {}", listed(&held));
         }
     }
 }

@@ -103,6 +103,6 @@ fn expired_peer_is_unknown_and_its_permits_are_free() {
 
     let response = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"1h"}"#);
     assert_eq!((400, "Unknown peer"), response.pair());
-    let line = format!("WARN  throttle::aftermath] expired peer {peer}, held 1 of `A`");
+    let line = format!("WARN  throttle] expired peer {peer}, held 1 of `A`");
     eventually(&line, || server.stderr().contains(&line));
 }
