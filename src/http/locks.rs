@@ -1,6 +1,6 @@
 //! `PUT` and `DELETE /peers/{id}/{semaphore}`: acquire and release one lock.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use actix_web::{HttpResponse, dev::ServiceRequest};
 
@@ -14,6 +14,9 @@ use crate::{
 /// No request is parked for longer. Whoever means to wait for longer asks again, and keeps its
 /// place in the queue.
 const MAX_BLOCK_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// A wait is polled when it starts, when it ends, and when its client sends something meanwhile.
+const MOST_POLLS: u32 = 1_000;
 
 /// Acquires a lock: 200, or 202 where it is pending and the client's `block_for` is over.
 ///
@@ -63,12 +66,27 @@ pub fn release(
 
 /// Parks the request until its ask ends, but no longer than `block_for`.
 async fn wait(waiter: Waiter, block_for: Duration, id: PeerId) -> Result<HttpResponse, Refusal> {
-    match waiter.outcome(block_for).await {
+    match unless_flooded(waiter.outcome(block_for)).await {
         Outcome::Acquired => Ok(acquired(id)),
         Outcome::StillPending => Ok(pending(id)),
         Outcome::Withdrawn => Err(Refusal::Withdrawn),
         Outcome::PeerGone => Err(Error::UnknownPeer.into()),
     }
+}
+
+/// Ends a wait whose connection is flooded with further requests: while its buffer is full, actix
+/// polls the parked one without end, which would keep a core busy until the wait is over.
+async fn unless_flooded(wait: impl Future<Output = Outcome>) -> Outcome {
+    let mut wait = pin!(wait);
+    let mut polls = 0;
+    poll_fn(|context| {
+        polls += 1;
+        if polls > MOST_POLLS {
+            return Poll::Ready(Outcome::StillPending);
+        }
+        wait.as_mut().poll(context)
+    })
+    .await
 }
 
 fn acquired(id: PeerId) -> HttpResponse {

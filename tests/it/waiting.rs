@@ -1,6 +1,9 @@
 //! `block_for`: parked requests, and all the ways in which their wait ends.
 
-use std::{thread, thread::JoinHandle};
+use std::{
+    io::Read,
+    thread::{self, JoinHandle},
+};
 
 use crate::{
     client::{Client, Response, eventually},
@@ -172,4 +175,24 @@ fn queue_is_served_in_the_order_of_arrival() {
     let served: Vec<_> = receiver.iter().take(20).collect();
     assert_eq!(peers, served);
     parked.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn wait_on_a_flooded_connection_ends_early() {
+    let server = Server::with_max(1);
+    let (holder, waiting) = (server.new_peer(), server.new_peer());
+    server.acquire(holder, "A", 1);
+    let parked = format!(
+        "PUT /peers/{waiting}/A?block_for=1h HTTP/1.1\r\nHost: x\r\nContent-Type: \
+         application/json\r\nContent-Length: 1\r\n\r\n1"
+    );
+    let flood = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10_000);
+
+    let mut stream = server.raw((parked + &flood).as_bytes());
+
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!("HTTP/1.1 202", String::from_utf8_lossy(&status));
+    server.delete(&format!("/peers/{holder}"));
+    assert!(server.is_acquired(waiting));
 }
