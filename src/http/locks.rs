@@ -1,6 +1,6 @@
 //! `PUT` and `DELETE /peers/{id}/{semaphore}`: acquire and release one lock.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use actix_web::{HttpResponse, dev::ServiceRequest};
 
@@ -66,7 +66,8 @@ pub fn release(
 
 /// Parks the request until its ask ends, but no longer than `block_for`.
 async fn wait(waiter: Waiter, block_for: Duration, id: PeerId) -> Result<HttpResponse, Refusal> {
-    match unless_flooded(waiter.outcome(block_for)).await {
+    // Boxed, for a future that is handed on by value lies in each one that it passes through.
+    match unless_flooded(Box::pin(waiter.outcome(block_for))).await {
         Outcome::Acquired => Ok(acquired(id)),
         Outcome::StillPending => Ok(pending(id)),
         Outcome::Withdrawn => Err(Refusal::Withdrawn),
@@ -76,15 +77,14 @@ async fn wait(waiter: Waiter, block_for: Duration, id: PeerId) -> Result<HttpRes
 
 /// Ends a wait whose connection is flooded with further requests: while its buffer is full, actix
 /// polls the parked one without end, which would keep a core busy until the wait is over.
-async fn unless_flooded(wait: impl Future<Output = Outcome>) -> Outcome {
-    let mut wait = pin!(wait);
+async fn unless_flooded(mut wait: impl Future<Output = Outcome> + Unpin) -> Outcome {
     let mut polls = 0;
     poll_fn(|context| {
         polls += 1;
         if polls > MOST_POLLS {
             return Poll::Ready(Outcome::StillPending);
         }
-        wait.as_mut().poll(context)
+        Pin::new(&mut wait).poll(context)
     })
     .await
 }
