@@ -29,11 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// broke off or the framing is wrong.
 pub async fn read(request: &mut ServiceRequest) -> Result<Bytes, Refusal> {
     let payload = request.take_payload();
-    let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-        .iter()
-        .any(|name| request.headers().contains_key(name));
     // Where an upgrade is asked for, actix would hand on all that follows as if it were a body.
-    if matches!(payload, Payload::None) || !is_framed {
+    if matches!(payload, Payload::None) || !is_framed(request) {
         return Ok(Bytes::new());
     }
     let bytes = match timeout(PATIENCE, to_bytes_limited(BodyStream::new(payload), LIMIT)).await {
@@ -49,6 +46,12 @@ pub async fn read(request: &mut ServiceRequest) -> Result<Bytes, Refusal> {
         check_content_type(request)?;
     }
     Ok(bytes)
+}
+
+/// Whether the head says that a body follows.
+fn is_framed(request: &ServiceRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Parses a body as a JSON object. `expected` shows a right one to whoever sent a wrong one.
@@ -98,8 +101,10 @@ fn check_content_type(request: &ServiceRequest) -> Result<(), Refusal> {
         return Err(Refusal::NotJson { found: "the request declares none".to_owned() });
     };
     let declared = String::from_utf8_lossy(declared.as_bytes());
-    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || essence.ends_with("+json") {
+    let essence = declared.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json")
+        || essence.to_ascii_lowercase().ends_with("+json")
+    {
         return Ok(());
     }
     Err(Refusal::NotJson { found: format!("`{declared}`") })

@@ -3,8 +3,8 @@
 //! Each operation takes the time as an argument, changes the books, and appends what it did to
 //! others to `effects`. A refused operation leaves the books as they were; what does happen even
 //! then is that leases which have ended are cleared away, a slice at a time, and the one of the
-//! peer that is named always. So nobody ever sees a peer whose lease has ended, and 100,000 of them
-//! that end together hold nobody up.
+//! peer that is named always. So no request acts for a peer whose lease has ended, and 100,000 of
+//! them that end together hold nobody up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -127,7 +127,8 @@ impl Leases {
             return Err(Error::CountBelowOne { found: lock.count });
         }
         if let Some(peer) = self.find(id, now, effects) {
-            if self.peers[peer].pending.is_some() || locks != self.sorted(&self.peers[peer].held) {
+            let Peer { pending, held, .. } = &self.peers[peer];
+            if pending.is_some() || locks != self.sorted(held.clone()) {
                 return Err(Error::RestoreConflict);
             }
             self.peers.renew(peer, expires_in, now);
@@ -198,7 +199,7 @@ impl Leases {
         effects: &mut Effects,
     ) -> Option<PeerIx> {
         let peer = self.peers.find(id)?;
-        if self.peers.is_due(peer, now) {
+        if self.peers[peer].is_due(now) {
             self.clear_away(peer, effects);
             self.settle_grants(now, effects);
             return None;
@@ -235,7 +236,7 @@ impl Leases {
         for (name, count) in wanted {
             locks.push(Lock { semaphore: self.index_of(name)?, count: *count });
         }
-        let locks = self.sorted(&locks);
+        let locks = self.sorted(locks);
         let twice = locks.windows(2).find(|pair| pair[0].semaphore == pair[1].semaphore);
         match (twice, locks.is_empty()) {
             (Some(pair), _) => Err(Error::BadNames { found: self.name_of(pair[0].semaphore) }),
@@ -245,8 +246,7 @@ impl Leases {
     }
 
     /// The same locks in walking order.
-    fn sorted(&self, locks: &Locks) -> Locks {
-        let mut locks = locks.clone();
+    fn sorted(&self, mut locks: Locks) -> Locks {
         locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
         locks
     }
@@ -265,7 +265,7 @@ impl Leases {
             let peer = &mut self.peers[ask.peer];
             peer.pending = None;
             peer.held.extend(ask.locks);
-            effects.push(match peer.valid_until <= now {
+            effects.push(match peer.is_due(now) {
                 true => Effect::PeerGone(ask.arrival),
                 false => Effect::Acquired(ask.arrival),
             });

@@ -25,6 +25,13 @@ pub(super) struct Peer {
     pub(super) pending: Option<AskIx>,
 }
 
+impl Peer {
+    /// Whether the lease has ended.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.valid_until <= now
+    }
+}
+
 /// What there was to do about the lease that ends first.
 pub(super) enum Due {
     /// No lease has ended.
@@ -92,20 +99,14 @@ impl Peers {
         }
     }
 
-    /// Whether the lease has ended.
-    pub(super) fn is_due(&self, ix: PeerIx, now: Timestamp) -> bool {
-        self[ix].valid_until <= now
-    }
-
     /// Looks at the peer whose entry in the expiry index comes first. O(log P).
     pub(super) fn next_due(&mut self, now: Timestamp) -> Due {
         match self.expiry.first() {
             Some((at, ix)) if at <= now => {
-                let valid_until = self[ix].valid_until;
-                if valid_until <= now {
+                if self[ix].is_due(now) {
                     return Due::Ended(ix);
                 }
-                self.expiry.change(ix, valid_until);
+                self.expiry.change(ix, self[ix].valid_until);
                 Due::Postponed
             }
             _ => Due::Nothing,

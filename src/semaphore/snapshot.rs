@@ -54,17 +54,16 @@ impl Leases {
 
     /// All peers, in no particular order. O(peers): the one operation that looks at each.
     pub fn peers(&self, now: Timestamp) -> impl Iterator<Item = PeerSnapshot> {
-        let is_alive = move |valid_until: Timestamp| valid_until > now;
-        self.peers.iter().filter(move |(_, peer)| is_alive(peer.valid_until)).map(
-            move |(_, peer)| PeerSnapshot {
+        self.peers.iter().filter(move |(_, peer)| !peer.is_due(now)).map(move |(_, peer)| {
+            PeerSnapshot {
                 id: peer.id,
                 expires_in: peer.valid_until.since(now),
                 acquired: self.named(&peer.held),
                 pending: peer
                     .pending
                     .map_or_else(Vec::new, |ask| self.named(&self.permits[ask].locks)),
-            },
-        )
+            }
+        })
     }
 
     /// Names and counts of some locks.

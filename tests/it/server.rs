@@ -90,14 +90,11 @@ impl Server {
         self.stderr.text()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Sends a signal by name, such as `TERM`.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        let status =
+            Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
         assert!(status.unwrap().success());
     }
 
