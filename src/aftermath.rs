@@ -45,7 +45,10 @@ impl Aftermath {
             nudge.notify_one();
         }
         for (peer, held) in self.expired {
-            warn!(target: "throttle", "expired peer {peer}, held {}", listed(&held));
+            warn!(
+                target: "throttle", peer = peer.0, locks = held.len();
+                "expired peer {peer}, held {}", listed(&held)
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It is tokio's monotonic clock, so that a test can pause it; it never goes backwards, and a
 //! change of the machine's wall clock does not touch it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -38,4 +38,11 @@ impl Clock {
         let instant = self.origin.checked_add(since_origin).unwrap_or(latest);
         sleep_until(instant.min(latest)).await;
     }
+}
+
+/// The wall clock: the time since 1970, zero before. For what must outlast a restart or be read by
+/// people; leases and waits go by [`Clock`].
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,6 +1,8 @@
 //! The configuration file: TOML to [`Config`]. Unknown keys are refused, and every complaint names
 //! the file, the line, the column, the key and what is expected.
 
+mod logging;
+
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
@@ -8,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use log::LevelFilter;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
+pub use self::logging::{Gelf, Logging, Stderr};
 use crate::{
     fields::{self, Integer},
     nearest,
@@ -31,24 +33,6 @@ pub struct Config {
     /// What is logged, and where.
     #[serde(deserialize_with = "fields::named")]
     pub logging: Logging,
-}
-
-/// Where log lines go.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Logging {
-    /// Lines on standard error.
-    #[serde(deserialize_with = "fields::named")]
-    pub stderr: Stderr,
-}
-
-/// Logging to standard error.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Stderr {
-    /// The least severe level that is logged; the variable `THROTTLE_LOG` goes before it. Default:
-    /// `WARN`.
-    pub level: LevelFilter,
 }
 
 /// Why a configuration file was refused.
@@ -121,12 +105,6 @@ impl Default for Config {
             semaphores: BTreeMap::new(),
             logging: Logging::default(),
         }
-    }
-}
-
-impl Default for Stderr {
-    fn default() -> Self {
-        Stderr { level: LevelFilter::Warn }
     }
 }
 
@@ -209,6 +187,8 @@ fn checked_max<E: de::Error>(max: i64) -> Result<i64, E> {
 
 #[cfg(test)]
 mod tests {
+    use log::LevelFilter;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -230,26 +210,25 @@ mod tests {
             "litter_collection_interval = \"1m 30s\"\n\
              [semaphores]\nA = 42\nB = { max = 1, level = -2 }\n\"odd name/ä\" = 0\n\
              [semaphores.C]\nmax = 9223372036854775807\n\
-             [logging.stderr]\nlevel = \"debug\"\n",
+             [logging.stderr]\nlevel = \"debug\"\n\
+             [logging.gelf]\nname = \"berlin\"\nhost = \"::1\"\nport = 1\nlevel = \"trace\"\n",
         )
         .unwrap();
 
         assert_eq!(Duration::from_secs(90), config.litter_collection_interval);
         assert_eq!(LevelFilter::Debug, config.logging.stderr.level);
+        let gelf = Gelf {
+            name: "berlin".to_owned(),
+            host: "::1".to_owned(),
+            port: 1,
+            level: LevelFilter::Trace,
+        };
+        assert_eq!(Some(gelf), config.logging.gelf);
         let expected = [("A", 42, 0), ("B", 1, -2), ("C", i64::MAX, 0), ("odd name/ä", 0, 0)];
         let expected: BTreeMap<_, _> = expected
             .map(|(name, max, level)| (name.to_owned(), SemaphoreConfig { max, level }))
             .into();
         assert_eq!(expected, config.semaphores);
-    }
-
-    #[test]
-    fn levels_are_understood_in_any_case() {
-        for text in ["ERROR", "Warn", "info", "debug", "TRACE", "off"] {
-            let config = parse(&format!("[logging.stderr]\nlevel = \"{text}\"")).unwrap();
-
-            assert_eq!(text.parse(), Ok(config.logging.stderr.level));
-        }
     }
 
     #[test]
@@ -320,6 +299,9 @@ mod tests {
             ("[semaphores.A]\nmx = 1", "semaphores.A.mx", "max"),
             ("[logging.sterr]\nlevel = \"WARN\"", "logging.sterr", "stderr"),
             ("[logging.stderr]\nlevel = \"WRAN\"", "logging.stderr.level", "WARN"),
+            ("[logging.glef]\nhost = \"localhost\"", "logging.glef", "gelf"),
+            ("[logging.gelf]\nhots = \"localhost\"", "logging.gelf.hots", "host"),
+            ("[logging.gelf]\nlevel = \"debgu\"", "logging.gelf.level", "DEBUG"),
         ] {
             let complaint = complaint(text);
 

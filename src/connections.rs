@@ -9,7 +9,7 @@ use std::any::Any;
 #[cfg(unix)]
 pub fn raise_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => log::debug!("up to {limit} open files"),
+        Ok(limit) => log::debug!(limit; "up to {limit} open files"),
         Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The only source of randomness: ids of peers.
+//! The only source of randomness: ids of peers, and of messages that are sent in pieces.
 
 use crate::semaphore::PeerId;
 
@@ -11,6 +11,13 @@ const END: u64 = 1 << 53;
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
 pub fn random_peer_id() -> PeerId {
     PeerId(rand::random_range(1..END))
+}
+
+/// Draws an id that tells the pieces of one message from those of others, for the few seconds in
+/// which they are put together.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
+pub fn random_message_id() -> u64 {
+    rand::random()
 }
 
 #[cfg(test)]

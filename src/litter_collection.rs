@@ -12,11 +12,12 @@ use crate::state::State;
 /// Runs for as long as the server does. `interval` bounds how long it sleeps at the most; a lease
 /// that ends sooner wakes it.
 pub async fn run(state: Arc<State>, interval: Duration) {
-    info!("Start litter collection with interval: {}s", interval.as_secs_f64());
+    let seconds = interval.as_secs_f64();
+    info!(interval_seconds = seconds; "Start litter collection with interval: {seconds}s");
     loop {
         let expired = state.remove_expired().await;
         if expired > 0 {
-            debug!("litter collection expired {expired} peers");
+            debug!(expired; "litter collection expired {expired} peers");
         }
         state.sleep_until_next_expiry(interval).await;
     }

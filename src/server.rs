@@ -46,7 +46,11 @@ const GRACE: Duration = Duration::from_secs(5);
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = cli.read_configuration()?;
     let log = logging::start(&config.logging)?;
-    info!(target: "throttle", "Hello From Throttle");
+    info!(
+        target: "throttle",
+        address = cli.address, port = cli.port, version = env!("CARGO_PKG_VERSION");
+        "Hello From Throttle"
+    );
     if config.semaphores.is_empty() {
         warn!(target: "throttle", "No semaphores configured.");
     }
@@ -97,7 +101,7 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
         signal = signals.next() => signal,
         ended = &mut running => return ended?.context("the server failed"),
     };
-    info!(target: "throttle", "{} received, shutting down", signal.name);
+    info!(target: "throttle", signal = signal.name; "{} received, shutting down", signal.name);
     tokio::select! {
         // Looked at first, so that a second signal which is there already is not overtaken.
         biased;

@@ -31,7 +31,7 @@ const DOORS: [(&str, &[&str]); 18] = [
     ),
     ("cli", &["config", "logging"]),
     ("config", &["fields", "nearest", "semaphore"]),
-    ("logging", &["config", "nearest"]),
+    ("logging", &["clock", "config", "ids", "nearest", "semaphore"]),
     ("http", &["fields", "in_flight", "metrics", "nearest", "semaphore", "state", "waiting"]),
     ("state", &["aftermath", "clock", "ids", "semaphore", "waiting"]),
     ("aftermath", &["semaphore", "waiting"]),

@@ -103,7 +103,10 @@ impl Refusal {
     pub fn respond(&self, asker: &Asker) -> HttpResponse {
         let (status, code) = self.status_and_code();
         // Not the text, which may hold a piece of a body.
-        debug!("{} refused with {}: {code}", asker.request, status.as_u16());
+        debug!(
+            status = status.as_u16(), code;
+            "{} refused with {}: {code}", asker.request, status.as_u16()
+        );
         let detail = shortened(self.to_string());
         let mut response = HttpResponse::build(status);
         match self {

@@ -9,6 +9,7 @@ mod server;
 
 mod bad_input;
 mod cli;
+mod gelf;
 mod locks;
 mod logging;
 mod metrics;
