@@ -1,6 +1,6 @@
 //! What is left to do once the lock of the books is let go: wake, log, nudge.
 
-use log::warn;
+use log::{info, warn};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -16,20 +16,23 @@ const LONGEST_LIST: usize = 10;
 #[derive(Default)]
 pub struct Aftermath {
     waiters: SmallVec<[(Wakes, Outcome); 2]>,
-    /// Peers that expired, with names and counts of the locks that they held.
-    expired: Vec<(PeerId, NamedLocks)>,
+    /// Peers that expired, what people call them, and names and counts of the locks they held.
+    expired: Vec<(PeerId, Option<Box<str>>, NamedLocks)>,
+    has_recovery_ended: bool,
     /// The litter collection means to sleep for longer than it may.
     pub is_collector_late: bool,
 }
 
 impl Aftermath {
     /// Takes out the waiters whom an effect concerns, and notes what is to be logged.
-    pub fn add(&mut self, effect: &Effect, leases: &Leases, waiters: &mut Waiters) {
-        self.waiters.extend(waiters.take(effect));
-        if let Effect::Expired { peer, held } = effect
-            && !held.is_empty()
-        {
-            self.expired.push((*peer, leases.named(held)));
+    pub fn add(&mut self, effect: Effect, leases: &Leases, waiters: &mut Waiters) {
+        self.waiters.extend(waiters.take(&effect));
+        match effect {
+            Effect::Expired { peer, name, held } if !held.is_empty() => {
+                self.expired.push((peer, name, leases.named(&held)));
+            }
+            Effect::RecoveryEnded => self.has_recovery_ended = true,
+            _ => {}
         }
     }
 
@@ -44,10 +47,14 @@ impl Aftermath {
         if self.is_collector_late {
             nudge.notify_one();
         }
-        for (peer, held) in self.expired {
+        if self.has_recovery_ended {
+            info!(target: "throttle", "recovery window is over, locks are granted from now on");
+        }
+        for (peer, name, held) in self.expired {
+            let named = name.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
             warn!(
-                target: "throttle", peer = peer.0, locks = held.len();
-                "expired peer {peer}, held {}", listed(&held)
+                target: "throttle", peer = peer.0, name = name.as_deref(), locks = held.len();
+                "expired peer {peer}{named}, held {}", listed(&held)
             );
         }
     }

@@ -12,6 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
+use toml::Spanned;
 
 pub use self::logging::{Gelf, Logging, Stderr};
 use crate::{
@@ -25,14 +26,69 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The litter collection wakes at least this often, longer than zero. Default: 5 minutes.
-    #[serde(deserialize_with = "interval")]
+    #[serde(deserialize_with = "duration")]
     pub litter_collection_interval: Duration,
+    /// For so long after the start nothing is granted, so that peers of an earlier start can be
+    /// restored first. At least `limits.max_expires_in`. Default: `None`, there is no such window.
+    #[serde(deserialize_with = "recovery_window")]
+    pub recovery_window: Option<Spanned<RecoveryWindow>>,
     /// The semaphores by name. Default: none.
     #[serde(deserialize_with = "semaphores")]
     pub semaphores: BTreeMap<String, SemaphoreConfig>,
+    /// What bounds the use of this server.
+    #[serde(deserialize_with = "fields::named")]
+    pub limits: Limits,
+    /// Who may use the administrative routes.
+    #[serde(deserialize_with = "fields::named")]
+    pub admin: Admin,
     /// What is logged, and where.
     #[serde(deserialize_with = "fields::named")]
     pub logging: Logging,
+}
+
+/// How long a recovery window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecoveryWindow {
+    /// As long as the longest lease, `limits.max_expires_in`.
+    Auto,
+    /// So long.
+    Lasts(Duration),
+}
+
+/// What bounds the use of this server. All are longer or more than zero.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// There are never more peers than this. Default: a million, which take about 100 MB.
+    #[serde(deserialize_with = "at_least_one")]
+    pub max_peers: usize,
+    /// There are never more requests parked than this. Default: 100,000.
+    #[serde(deserialize_with = "at_least_one")]
+    pub max_waiters: usize,
+    /// No request is parked for longer; a longer `block_for` is shortened. Default: an hour.
+    #[serde(deserialize_with = "duration")]
+    pub max_block_for: Duration,
+    /// No lease is longer; a longer `expires_in` is refused. Default: `None`, any length.
+    #[serde(deserialize_with = "some_duration")]
+    pub max_expires_in: Option<Duration>,
+    /// No body of a request is longer, in bytes. Default: 64 KiB.
+    #[serde(deserialize_with = "at_least_one")]
+    pub max_body: usize,
+    /// A new connection must have sent the head of its first request by then. Default: 10 seconds.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// A body must have followed its head by then. Default: 10 seconds.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+}
+
+/// Who may use the administrative routes.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Whoever sends it as bearer token. Default: `None`, whoever sends from this machine.
+    #[serde(deserialize_with = "token")]
+    pub token: Option<Box<str>>,
 }
 
 /// Why a configuration file was refused.
@@ -78,23 +134,54 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let invalid = |error: &toml::de::Error, key: String| {
-            let start = error.span().map_or(0, |span| span.start);
-            let before = text.get(..start).unwrap_or(text);
+        let invalid = |start: Option<usize>, key: String, reason: String| {
+            let before = text.get(..start.unwrap_or_default()).unwrap_or(text);
             ConfigError::Invalid {
                 path: path.to_owned(),
                 line: before.matches('\n').count() + 1,
                 column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
                 key,
-                reason: nearest::suggest(error.message().trim_end().to_owned()),
+                reason: nearest::suggest(reason),
             }
         };
-        let document =
-            toml::Deserializer::parse(text).map_err(|error| invalid(&error, String::new()))?;
-        serde_path_to_error::deserialize(document).map_err(|error| {
+        let start = |error: &toml::de::Error| error.span().map(|span| span.start);
+        let reason = |error: &toml::de::Error| error.message().trim_end().to_owned();
+        let document = toml::Deserializer::parse(text)
+            .map_err(|error| invalid(start(&error), String::new(), reason(&error)))?;
+        let config: Config = serde_path_to_error::deserialize(document).map_err(|error| {
             let key = format!(", key `{}`", error.path());
-            invalid(error.inner(), key)
-        })
+            invalid(start(error.inner()), key, reason(error.inner()))
+        })?;
+        config.check_recovery_window().map_err(|(start, reason)| {
+            invalid(Some(start), ", key `recovery_window`".to_owned(), reason)
+        })?;
+        Ok(config)
+    }
+
+    /// How long nothing is granted after the start, if there is a recovery window.
+    pub fn recovery_window(&self) -> Option<Duration> {
+        match self.recovery_window.as_ref()?.get_ref() {
+            RecoveryWindow::Auto => self.limits.max_expires_in,
+            RecoveryWindow::Lasts(window) => Some(*window),
+        }
+    }
+
+    /// Refuses a window that would promise what it cannot keep, with its place in the text and the
+    /// reason.
+    fn check_recovery_window(&self) -> Result<(), (usize, String)> {
+        let Some(window) = &self.recovery_window else { return Ok(()) };
+        let reason = match (self.limits.max_expires_in, window.get_ref()) {
+            (None, _) => "a recovery window needs `limits.max_expires_in`: only where leases are \
+                          bounded is it known when those from before the restart have ended"
+                .to_owned(),
+            (Some(max), RecoveryWindow::Lasts(window)) if *window < max => format!(
+                "a recovery window of {window:?} is shorter than `limits.max_expires_in`, {max:?}: \
+                 a lease from before the restart could outlast it, expected at least that or \
+                 `auto`"
+            ),
+            _ => return Ok(()),
+        };
+        Err((window.span().start, reason))
     }
 }
 
@@ -102,20 +189,107 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             litter_collection_interval: Duration::from_secs(5 * 60),
+            recovery_window: None,
             semaphores: BTreeMap::new(),
+            limits: Limits::default(),
+            admin: Admin::default(),
             logging: Logging::default(),
         }
     }
 }
 
-fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let interval: Duration = humantime_serde::deserialize(deserializer)
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_peers: 1_000_000,
+            max_waiters: 100_000,
+            max_block_for: Duration::from_secs(60 * 60),
+            max_expires_in: None,
+            max_body: 64 * 1024,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The token is nobody's business.
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "…");
+        f.debug_struct("Admin").field("token", &token).finish()
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration: Duration = humantime_serde::deserialize(deserializer)
         .map_err(|error: D::Error| error.to_string())
         .map_err(|reason| de::Error::custom(format!("{} such as `5min`", reason.trim_end())))?;
-    if interval.is_zero() {
-        return Err(de::Error::custom("`0s` is no interval, expected a duration longer than zero"));
+    longer_than_zero(duration)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+fn longer_than_zero<E: de::Error>(duration: Duration) -> Result<Duration, E> {
+    match duration.is_zero() {
+        true => Err(E::custom("`0s` is too short, expected a duration longer than zero")),
+        false => Ok(duration),
     }
-    Ok(interval)
+}
+
+fn recovery_window<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Spanned<RecoveryWindow>>, D::Error> {
+    Spanned::deserialize(deserializer).map(Some)
+}
+
+impl<'de> Deserialize<'de> for RecoveryWindow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = RecoveryWindow;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as `5min`, or `auto`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RecoveryWindow, E> {
+                if text == "auto" {
+                    return Ok(RecoveryWindow::Auto);
+                }
+                let duration = humantime::parse_duration(text)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+                longer_than_zero(duration).map(RecoveryWindow::Lasts)
+            }
+        }
+
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let Integer(number) = Integer::deserialize(deserializer)?;
+    match usize::try_from(number) {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err(de::Error::custom(format!(
+            "{number} is too small, expected an integer of 1 or more"
+        ))),
+    }
+}
+
+/// What can be sent in a header as it is.
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    let token = String::deserialize(deserializer)?;
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Not the token itself: the complaint may end up in a log.
+        return Err(de::Error::custom(
+            "the token is empty, or has blanks or letters beyond ASCII, expected letters, digits \
+             and signs of ASCII",
+        ));
+    }
+    Ok(Some(token.into()))
 }
 
 fn semaphores<'de, D: Deserializer<'de>>(
@@ -246,8 +420,8 @@ mod tests {
             ),
             (
                 "litter_collection_interval = \"0s\"",
-                "throttle.toml, line 1, column 30, key `litter_collection_interval`: `0s` is no \
-                 interval, expected a duration longer than zero",
+                "throttle.toml, line 1, column 30, key `litter_collection_interval`: `0s` is too \
+                 short, expected a duration longer than zero",
             ),
             (
                 "[semaphores]\nA = \"x\"",

@@ -19,13 +19,21 @@ pub fn raise_limit() {
 pub fn raise_limit() {}
 
 /// Has the operating system break off a connection whose client takes nothing of an answer for half
-/// a minute, or has vanished. Otherwise its answers would be kept in memory for ever.
+/// a minute, or has vanished, which it finds out within a minute and a half. Otherwise answers
+/// would be kept in memory for ever, and requests stay parked for nobody.
 #[cfg(target_os = "linux")]
 pub fn limit_silence(connection: &dyn Any) {
-    const SILENCE: std::time::Duration = std::time::Duration::from_secs(30);
+    use socket2::{SockRef, TcpKeepalive};
+    use std::time::Duration;
+
+    const SILENCE: Duration = Duration::from_secs(30);
+    let probes =
+        TcpKeepalive::new().with_time(2 * SILENCE).with_interval(SILENCE / 3).with_retries(3);
     if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-        // Without it the connection serves as well.
-        let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(SILENCE));
+        let socket = SockRef::from(stream);
+        // Without them the connection serves as well.
+        let _ = socket.set_tcp_user_timeout(Some(SILENCE));
+        let _ = socket.set_tcp_keepalive(&probes);
     }
 }
 

@@ -1,4 +1,5 @@
-//! The only source of randomness: ids of peers, and of messages that are sent in pieces.
+//! The only source of randomness: ids of peers and of messages in pieces, and the number of this
+//! start of the server.
 
 use crate::semaphore::PeerId;
 
@@ -11,6 +12,12 @@ const END: u64 = 1 << 53;
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
 pub fn random_peer_id() -> PeerId {
     PeerId(rand::random_range(1..END))
+}
+
+/// Draws the number by which clients tell one start of the server from another, 1 ≤ number < 2^53.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
+pub fn random_instance() -> u64 {
+    rand::random_range(1..END)
 }
 
 /// Draws an id that tells the pieces of one message from those of others, for the few seconds in

@@ -1,6 +1,7 @@
 //! Counts the requests that are being answered, so that a shutdown can wait for them.
 
 use std::{
+    borrow::Borrow,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -29,13 +30,13 @@ struct Counts {
 
 /// One request that is being answered, until it is dropped.
 #[derive(Debug)]
-pub struct Entered(InFlight);
+pub struct Entered<H: Borrow<InFlight>>(H);
 
 impl InFlight {
     /// Counts one more request.
-    pub fn enter(&self) -> Entered {
+    pub fn enter(&self) -> Entered<&Self> {
         self.0.requests.fetch_add(1, Ordering::AcqRel);
-        Entered(self.clone())
+        Entered(self)
     }
 
     /// Whether a shutdown waits: connections are to be closed after their next answer.
@@ -60,9 +61,17 @@ impl InFlight {
     }
 }
 
-impl Drop for Entered {
+impl Entered<&InFlight> {
+    /// The same for whoever cannot borrow: counts once more.
+    pub fn to_owned(&self) -> Entered<InFlight> {
+        self.0.0.requests.fetch_add(1, Ordering::AcqRel);
+        Entered(self.0.clone())
+    }
+}
+
+impl<H: Borrow<InFlight>> Drop for Entered<H> {
     fn drop(&mut self) {
-        self.0.0.requests.fetch_sub(1, Ordering::AcqRel);
+        self.0.borrow().0.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -31,7 +31,7 @@ mod tests {
     use crate::{
         clock::Clock,
         semaphore::{PeerId, SemaphoreConfig},
-        state::Asked,
+        state::{Settings, Stage},
         waiting::Outcome,
     };
 
@@ -40,22 +40,22 @@ mod tests {
     /// A state whose only permit is held by the first peer, and whose collector sleeps for an hour
     /// unless somebody nudges it.
     async fn state() -> (Arc<State>, PeerId, PeerId) {
-        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))]);
+        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))], Settings::default());
         tokio::spawn(run(state.clone(), HOUR));
         tokio::task::yield_now().await;
-        let (holder, waiting) = (state.new_peer(24 * HOUR), state.new_peer(24 * HOUR));
-        state.acquire(holder, &[("A", 1)], None, false).unwrap();
+        let (holder, waiting) = (state.peer_for(24 * HOUR), state.peer_for(24 * HOUR));
+        assert!(matches!(state.ask_for(holder, "A"), Ok(Stage::Acquired(_))));
         (state, holder, waiting)
     }
 
     /// Waits until the second peer has the permit, and returns how long that took.
     async fn time_until_granted(state: &Arc<State>, waiting: PeerId) -> Duration {
-        let Asked::Parked(waiter) = state.acquire(waiting, &[("A", 1)], None, true).unwrap() else {
+        let Ok(Stage::Parked(waiter)) = state.ask_for(waiting, "A") else {
             panic!("the permit is free");
         };
         #[expect(clippy::disallowed_methods, reason = "the time is paused")]
         let start = Instant::now();
-        assert_eq!(Outcome::Acquired, waiter.outcome(12 * HOUR).await);
+        assert!(matches!(waiter.outcome(12 * HOUR).await, Outcome::Acquired { .. }));
         start.elapsed()
     }
 
@@ -97,7 +97,7 @@ mod tests {
     async fn many_leases_that_end_together_are_all_cleared_away() {
         let (state, holder, waiting) = state().await;
         for _ in 0..10_000 {
-            state.new_peer(Duration::from_secs(1));
+            state.peer_for(Duration::from_secs(1));
         }
         state.heartbeat(holder, Duration::from_secs(1)).unwrap();
 
@@ -110,11 +110,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn remove_expired_counts_what_it_expires() {
-        let state = State::new([]);
+        let state = State::new([], Settings::default());
         for _ in 0..2_500 {
-            state.new_peer(Duration::from_secs(1));
+            state.peer_for(Duration::from_secs(1));
         }
-        state.new_peer(HOUR);
+        state.peer_for(HOUR);
 
         advance(Duration::from_secs(1)).await;
 

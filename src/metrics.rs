@@ -3,7 +3,10 @@
 //! Nothing is global: each server has a registry of its own. Gauges are set when somebody looks,
 //! from what the books count anyway; this costs O(semaphores), however many peers there are.
 
-use prometheus::{GaugeVec, IntCounter, Opts, Registry, TextEncoder};
+use parking_lot::Mutex;
+use prometheus::{
+    GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+};
 
 use crate::semaphore::SemaphoreSnapshot;
 
@@ -13,37 +16,84 @@ pub struct Metrics {
     registry: Registry,
     count: GaugeVec,
     full_count: GaugeVec,
+    log_dropped: IntCounterVec,
     longest_pending_sec: GaugeVec,
     num_404: IntCounter,
+    peers: IntGauge,
     pending: GaugeVec,
+    recovering: IntGauge,
+    refused: IntCounterVec,
+    waiters: IntGauge,
+    /// Held while gauges are set and read: two who look at the same time see whole pictures.
+    looking: Mutex<()>,
+}
+
+/// How things are at this moment.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    /// All semaphores.
+    pub semaphores: Vec<SemaphoreSnapshot>,
+    /// How many peers there are.
+    pub peers: usize,
+    /// How many requests are parked.
+    pub waiters: usize,
+    /// Whether a recovery window lasts.
+    pub is_recovering: bool,
+    /// How many log lines each sink has dropped since the start.
+    pub log_dropped: [(&'static str, u64); 2],
 }
 
 impl Metrics {
-    /// Metrics in which nothing happened yet. Names and descriptions are those of the contract.
+    /// Metrics in which nothing happened yet. The names and descriptions of the contract's five are
+    /// kept to the letter.
     ///
     /// # Errors
     /// None in practice: the names are valid, and each is registered once.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let gauge = |name: &str, help: &str| -> prometheus::Result<GaugeVec> {
-            let gauge = GaugeVec::new(Opts::new(name, help), &["semaphore"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
+        let gauges = |name: &str, help: &str| {
+            registered(&registry, GaugeVec::new(Opts::new(name, help), &["semaphore"]))
         };
-        let count = gauge("throttle_count", "Accumulated count of all active leases")?;
-        let full_count = gauge(
-            "throttle_full_count",
-            "New leases which would increase the count beyond this limit are pending.",
-        )?;
-        let longest_pending_sec = gauge(
-            "throttle_longest_pending_sec",
-            "Time the longest pending peer is waiting until now, to acquire a lock to a semaphore.",
-        )?;
-        let pending = gauge("throttle_pending", "Accumulated count of all pending leases")?;
+        let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help));
+        let refused = Opts::new(
+            "throttle_refused_total",
+            "Requests that were refused, by the code of the reason.",
+        );
+        let log_dropped = Opts::new(
+            "throttle_log_dropped_total",
+            "Log lines that were dropped, for nobody took them in time.",
+        );
         let num_404 =
-            IntCounter::new("throttle_num_404", "Number of Get requests to unknown resource.")?;
-        registry.register(Box::new(num_404.clone()))?;
-        Ok(Metrics { registry, count, full_count, longest_pending_sec, num_404, pending })
+            IntCounter::new("throttle_num_404", "Number of Get requests to unknown resource.");
+        Ok(Metrics {
+            count: gauges("throttle_count", "Accumulated count of all active leases")?,
+            full_count: gauges(
+                "throttle_full_count",
+                "New leases which would increase the count beyond this limit are pending.",
+            )?,
+            longest_pending_sec: gauges(
+                "throttle_longest_pending_sec",
+                "Time the longest pending peer is waiting until now, to acquire a lock to a \
+                 semaphore.",
+            )?,
+            log_dropped: registered(&registry, IntCounterVec::new(log_dropped, &["sink"]))?,
+            num_404: registered(&registry, num_404)?,
+            peers: gauge("throttle_peers", "Peers with a lease.")?,
+            pending: gauges("throttle_pending", "Accumulated count of all pending leases")?,
+            recovering: gauge(
+                "throttle_recovering",
+                "1 while a recovery window lasts and no lock is granted, else 0.",
+            )?,
+            refused: registered(&registry, IntCounterVec::new(refused, &["reason"]))?,
+            waiters: gauge("throttle_waiters", "Requests that are parked on a pending lock.")?,
+            registry,
+            looking: Mutex::new(()),
+        })
+    }
+
+    /// Counts a refusal, by the code that names its reason.
+    pub fn count_refusal(&self, code: &str) {
+        self.refused.with_label_values(&[code]).inc();
     }
 
     /// Counts a request to a path that does not exist.
@@ -51,10 +101,11 @@ impl Metrics {
         self.num_404.inc();
     }
 
-    /// The state of all semaphores as it is now, and the counters, as text.
+    /// How things are now, and the counters, as text.
     #[expect(clippy::expect_used, reason = "it cannot fail, see below")]
-    pub fn render(&self, semaphores: &[SemaphoreSnapshot]) -> String {
-        for semaphore in semaphores {
+    pub fn render(&self, levels: &Levels) -> String {
+        let _looking = self.looking.lock();
+        for semaphore in &levels.semaphores {
             let labels = &[semaphore.name.as_ref()];
             self.count.with_label_values(labels).set(semaphore.acquired as f64);
             self.full_count.with_label_values(labels).set(semaphore.max as f64);
@@ -62,10 +113,26 @@ impl Metrics {
             self.longest_pending_sec.with_label_values(labels).set(longest_pending);
             self.pending.with_label_values(labels).set(semaphore.pending as f64);
         }
+        for (sink, total) in levels.log_dropped {
+            let counter = self.log_dropped.with_label_values(&[sink]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        self.peers.set(levels.peers as i64);
+        self.waiters.set(levels.waiters as i64);
+        self.recovering.set(levels.is_recovering.into());
         // The encoder refuses empty families, which `gather` leaves out, and failing writers; the
         // writer is a string.
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("metrics are encoded")
     }
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let collector = collector?;
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
 }
 
 #[cfg(test)]
@@ -85,12 +152,25 @@ mod tests {
         }
     }
 
+    fn render(metrics: &Metrics, semaphores: Vec<SemaphoreSnapshot>) -> String {
+        let log_dropped = [("stderr", 0), ("gelf", 7)];
+        metrics.render(&Levels {
+            semaphores,
+            peers: 3,
+            waiters: 2,
+            is_recovering: true,
+            log_dropped,
+        })
+    }
+
     #[test]
-    fn contract_names_and_descriptions_are_rendered_to_the_letter() {
+    fn names_and_descriptions_are_rendered_to_the_letter() {
         let metrics = Metrics::new().unwrap();
 
         metrics.count_404();
-        let text = metrics.render(&[semaphore("A")]);
+        metrics.count_refusal("grow");
+        render(&metrics, Vec::new());
+        let text = render(&metrics, vec![semaphore("A")]);
 
         let expected = "\
 # HELP throttle_count Accumulated count of all active leases
@@ -99,6 +179,10 @@ throttle_count{semaphore=\"A\"} 3
 # HELP throttle_full_count New leases which would increase the count beyond this limit are pending.
 # TYPE throttle_full_count gauge
 throttle_full_count{semaphore=\"A\"} 42
+# HELP throttle_log_dropped_total Log lines that were dropped, for nobody took them in time.
+# TYPE throttle_log_dropped_total counter
+throttle_log_dropped_total{sink=\"gelf\"} 7
+throttle_log_dropped_total{sink=\"stderr\"} 0
 # HELP throttle_longest_pending_sec Time the longest pending peer is waiting until now, to acquire \
 a lock to a semaphore.
 # TYPE throttle_longest_pending_sec gauge
@@ -106,24 +190,36 @@ throttle_longest_pending_sec{semaphore=\"A\"} 1.5
 # HELP throttle_num_404 Number of Get requests to unknown resource.
 # TYPE throttle_num_404 counter
 throttle_num_404 1
+# HELP throttle_peers Peers with a lease.
+# TYPE throttle_peers gauge
+throttle_peers 3
 # HELP throttle_pending Accumulated count of all pending leases
 # TYPE throttle_pending gauge
 throttle_pending{semaphore=\"A\"} 2
+# HELP throttle_recovering 1 while a recovery window lasts and no lock is granted, else 0.
+# TYPE throttle_recovering gauge
+throttle_recovering 1
+# HELP throttle_refused_total Requests that were refused, by the code of the reason.
+# TYPE throttle_refused_total counter
+throttle_refused_total{reason=\"grow\"} 1
+# HELP throttle_waiters Requests that are parked on a pending lock.
+# TYPE throttle_waiters gauge
+throttle_waiters 2
 ";
         assert_eq!(expected, text);
     }
 
     #[test]
     fn odd_names_are_escaped() {
-        let text = Metrics::new().unwrap().render(&[semaphore("a\"b\\c\nd")]);
+        let text = render(&Metrics::new().unwrap(), vec![semaphore("a\"b\\c\nd")]);
 
         assert!(text.contains(r#"throttle_count{semaphore="a\"b\\c\nd"} 3"#), "{text}");
     }
 
     #[test]
     fn server_without_semaphores_has_metrics_too() {
-        let text = Metrics::new().unwrap().render(&[]);
+        let text = render(&Metrics::new().unwrap(), Vec::new());
 
-        assert!(text.ends_with("throttle_num_404 0\n"), "{text}");
+        assert!(text.contains("throttle_num_404 0\n"), "{text}");
     }
 }

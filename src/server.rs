@@ -12,6 +12,7 @@ use std::{
 use actix_web::{
     App, HttpServer,
     dev::{ServerHandle, fn_service},
+    http::header::HeaderValue,
     rt,
 };
 use anyhow::Context;
@@ -19,22 +20,21 @@ use log::{info, warn};
 
 use crate::{
     cli::Cli,
-    config::Config,
+    config::{Config, Limits},
     connections,
-    http::{Api, serve},
+    http::{self, Api, serve},
+    ids::random_instance,
     in_flight::InFlight,
-    litter_collection, logging,
+    litter_collection,
+    logging::{self, Log},
     metrics::Metrics,
     shutdown::Signals,
-    state::State,
+    state::{Settings, State},
 };
 
 /// An idle connection is kept for longer than clients pause between heartbeats (5 minutes at the
 /// published ones), so that they need not connect anew each time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10 * 60);
-
-/// A new connection must have sent the head of its first request by then.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests that are being answered when the server shuts down get this long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -55,19 +55,36 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         warn!(target: "throttle", "No semaphores configured.");
     }
     connections::raise_limit();
-    let result = rt::System::new().block_on(serve_until_signal(cli, config));
+    let result = rt::System::new().block_on(serve_until_signal(cli, config, log.clone()));
     log.drain();
     result
 }
 
-async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
+async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let state = State::new(config.semaphores);
+    let recovery_window = config.recovery_window();
+    let Limits { max_peers, max_waiters, max_expires_in, .. } = config.limits;
+    let settings = Settings { max_peers, max_waiters, max_expires_in, recovery_window };
+    let state = State::new(config.semaphores, settings);
+    if let Some(window) = recovery_window {
+        let window = humantime::format_duration(window);
+        info!(target: "throttle", "recovery window: no lock is granted for {window}");
+    }
     let in_flight = InFlight::default();
+    // As long as the process lives: copies of it then share no reference count.
+    let instance = random_instance().to_string().leak();
     let api = Api {
         state: state.clone(),
         metrics: Arc::new(Metrics::new()?),
         in_flight: in_flight.clone(),
+        log,
+        limits: http::Limits {
+            max_block_for: config.limits.max_block_for,
+            max_body: config.limits.max_body,
+            body_timeout: config.limits.body_timeout,
+        },
+        admin: config.admin.token,
+        instance: HeaderValue::from_static(instance),
     };
 
     let mut server = HttpServer::new(move || {
@@ -76,7 +93,7 @@ async fn serve_until_signal(cli: &Cli, config: Config) -> anyhow::Result<()> {
         App::new().default_service(fn_service(move |request| serve(api.clone(), request)))
     })
     .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(REQUEST_TIMEOUT)
+    .client_request_timeout(config.limits.header_timeout)
     // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
     .h1_allow_half_closed(false)
     .disable_signals()

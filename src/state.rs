@@ -11,14 +11,19 @@ use tokio::sync::Notify;
 
 use crate::{
     aftermath::Aftermath,
-    clock::Clock,
+    clock::{self, Clock},
     ids::random_peer_id,
     semaphore::{
-        Effects, Error, Leases, PeerId, PeerSnapshot, Progress, SemaphoreConfig, SemaphoreSnapshot,
-        Timestamp, Wanted, invariants,
+        Asking, Effects, Error, Leases, NewPeer, PeerId, PeerSnapshot, Progress, Restored, Rules,
+        SemaphoreConfig, SemaphoreSnapshot, Standing, Terms, Timestamp, Token, invariants,
     },
     waiting::{Place, Registry, Waiter, Waiters},
 };
+
+/// Tokens of a start begin at the milliseconds since 1970, shifted by so many bits: fewer than 2^11
+/// grants happen in a millisecond, so a later start begins above all that an earlier one granted,
+/// unless the machine's clock was set back. They stay below 2^53 until the year 2109.
+const TOKENS_A_MS: u32 = 11;
 
 /// How many entries of the expiry index the litter collection looks at before others have a turn.
 const COLLECTOR_SLICE: usize = 1_000;
@@ -45,24 +50,83 @@ struct Inner {
     collector_wakes_at: Timestamp,
 }
 
+/// What an operator sets for the state as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// There are never more peers than this.
+    pub max_peers: usize,
+    /// There are never more parked requests than this.
+    pub max_waiters: usize,
+    /// No lease is longer.
+    pub max_expires_in: Option<Duration>,
+    /// For so long nothing is granted at first, so that peers of an earlier start can be restored.
+    pub recovery_window: Option<Duration>,
+}
+
 /// What became of an ask.
-pub enum Asked {
-    /// The peer holds what it asked for.
-    Acquired,
+pub struct Asked {
+    /// Who asked.
+    pub peer: PeerId,
+    /// What is left of its lease.
+    pub expires_in: Duration,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// How far an ask has come.
+pub enum Stage {
+    /// The peer holds what it asked for, under this token.
+    Acquired(Option<Token>),
     /// It waits in the queue.
     Pending,
     /// It waits in the queue, and so may the request.
     Parked(Waiter),
 }
 
+/// Why an ask was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// The pure room refused.
+    Semaphore(Error),
+    /// The request would have to be parked, and there is no room for it.
+    TooManyWaiters {
+        /// How many may wait.
+        max: usize,
+    },
+}
+
+impl Default for Settings {
+    /// No limits and no recovery window.
+    fn default() -> Self {
+        Settings {
+            max_peers: usize::MAX,
+            max_waiters: usize::MAX,
+            max_expires_in: None,
+            recovery_window: None,
+        }
+    }
+}
+
 impl State {
     /// A state in which nobody holds anything.
-    pub fn new(semaphores: impl IntoIterator<Item = (String, SemaphoreConfig)>) -> Arc<Self> {
+    pub fn new(
+        semaphores: impl IntoIterator<Item = (String, SemaphoreConfig)>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let clock = Clock::new();
+        let start_ms = u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX);
+        let window = settings.recovery_window.unwrap_or_default();
+        let rules = Rules {
+            max_peers: settings.max_peers,
+            max_expires_in: settings.max_expires_in,
+            grants_from: Timestamp::default().after(window),
+            tokens_above: start_ms.saturating_mul(1 << TOKENS_A_MS),
+        };
         Arc::new(State {
-            clock: Clock::new(),
+            clock,
             inner: Mutex::new(Inner {
-                leases: Leases::new(semaphores),
-                waiters: Waiters::default(),
+                leases: Leases::new(semaphores, rules),
+                waiters: Waiters::with_max(settings.max_waiters),
                 effects: Effects::new(),
                 collector_wakes_at: Timestamp::default(),
             }),
@@ -70,18 +134,25 @@ impl State {
         })
     }
 
-    /// Makes a peer under a fresh random id.
-    pub fn new_peer(&self, expires_in: Duration) -> PeerId {
-        loop {
-            let id = random_peer_id();
-            if self.apply(|leases, now, fx| leases.new_peer(id, expires_in, now, fx)) {
-                return id;
+    /// Makes a peer, under a fresh random id unless its maker has chosen one. See
+    /// [`Leases::new_peer`]. With `may_park`, a request whose ask is pending gets a [`Waiter`].
+    pub fn new_peer(
+        self: &Arc<Self>,
+        chosen: Option<PeerId>,
+        new: NewPeer<'_>,
+        may_park: bool,
+    ) -> Result<Asked, AskError> {
+        self.ask(new.may_queue, may_park, |leases, may_queue, now, fx| {
+            let mut id = chosen.unwrap_or_else(random_peer_id);
+            while chosen.is_none() && leases.is_taken(id, now) {
+                id = random_peer_id();
             }
-        }
+            Ok((id, leases.new_peer(id, NewPeer { may_queue, ..new }, now, fx)?))
+        })
     }
 
     /// See [`Leases::heartbeat`].
-    pub fn heartbeat(&self, id: PeerId, expires_in: Duration) -> Result<(), Error> {
+    pub fn heartbeat(&self, id: PeerId, expires_in: Duration) -> Result<Duration, Error> {
         self.apply(|leases, now, fx| leases.heartbeat(id, expires_in, now, fx))
     }
 
@@ -89,26 +160,54 @@ impl State {
     pub fn acquire(
         self: &Arc<Self>,
         id: PeerId,
-        wanted: &[Wanted<'_>],
-        expires_in: Option<Duration>,
+        asking: Asking<'_>,
+        terms: Terms,
         may_park: bool,
-    ) -> Result<Asked, Error> {
+    ) -> Result<Asked, AskError> {
+        self.ask(terms.may_queue, may_park, |leases, may_queue, now, fx| {
+            Ok((id, leases.acquire(id, asking, Terms { may_queue, ..terms }, now, fx)?))
+        })
+    }
+
+    /// Asks, and parks the request where it may wait. Where it would have to be parked and cannot
+    /// be, nothing is queued either.
+    fn ask(
+        self: &Arc<Self>,
+        may_queue: bool,
+        may_park: bool,
+        operation: impl FnOnce(
+            &mut Leases,
+            bool,
+            Timestamp,
+            &mut Effects,
+        ) -> Result<(PeerId, Standing), Error>,
+    ) -> Result<Asked, AskError> {
         self.apply_and(
-            |leases, now, fx| leases.acquire(id, wanted, expires_in, now, fx),
-            |waiters, progress| {
-                Ok(match progress? {
-                    Progress::Acquired => Asked::Acquired,
-                    Progress::Pending(_) if !may_park => Asked::Pending,
-                    Progress::Pending(ask) => {
-                        Asked::Parked(Waiter::register(waiters, self.clone(), ask))
+            |leases, waiters, now, fx| {
+                let full = waiters.limit_reached().filter(|_| may_queue && may_park);
+                operation(leases, may_queue && full.is_none(), now, fx).map_err(|error| {
+                    match (error, full) {
+                        (Error::WouldWait { .. }, Some(max)) => AskError::TooManyWaiters { max },
+                        (error, _) => AskError::Semaphore(error),
                     }
                 })
+            },
+            |waiters, asked| {
+                let (peer, Standing { progress, expires_in }) = asked?;
+                let stage = match progress {
+                    Progress::Acquired(token) => Stage::Acquired(token),
+                    Progress::Pending(_) if !may_park => Stage::Pending,
+                    Progress::Pending(ask) => {
+                        Stage::Parked(Waiter::register(waiters, self.clone(), ask))
+                    }
+                };
+                Ok(Asked { peer, expires_in, stage })
             },
         )
     }
 
     /// See [`Leases::release`].
-    pub fn release(&self, id: PeerId, semaphore: &str) -> Result<(), Error> {
+    pub fn release(&self, id: PeerId, semaphore: &str) -> Result<Duration, Error> {
         self.apply(|leases, now, fx| leases.release(id, semaphore, now, fx))
     }
 
@@ -117,19 +216,19 @@ impl State {
         self.apply(|leases, now, fx| leases.remove_peer(id, now, fx))
     }
 
+    /// See [`Leases::revoke`].
+    pub fn revoke(&self, id: PeerId) -> bool {
+        self.apply(|leases, now, fx| leases.revoke(id, now, fx))
+    }
+
     /// See [`Leases::is_acquired`].
-    pub fn is_acquired(&self, id: PeerId) -> Result<bool, Error> {
+    pub fn is_acquired(&self, id: PeerId) -> Result<(bool, Duration), Error> {
         self.apply(|leases, now, fx| leases.is_acquired(id, now, fx))
     }
 
     /// See [`Leases::restore`].
-    pub fn restore(
-        &self,
-        id: PeerId,
-        acquired: &[Wanted<'_>],
-        expires_in: Duration,
-    ) -> Result<(), Error> {
-        self.apply(|leases, now, fx| leases.restore(id, acquired, expires_in, now, fx))
+    pub fn restore(&self, id: PeerId, restored: Restored<'_>) -> Result<Duration, Error> {
+        self.apply(|leases, now, fx| leases.restore(id, restored, now, fx))
     }
 
     /// See [`Leases::remainder`].
@@ -143,6 +242,25 @@ impl State {
             leases.expire(now, COLLECTOR_SLICE, fx);
             leases.semaphores(now).collect()
         })
+    }
+
+    /// See [`Leases::peer`].
+    pub fn peer(&self, id: PeerId) -> Result<PeerSnapshot, Error> {
+        self.apply(|leases, now, fx| leases.peer(id, now, fx))
+    }
+
+    /// How long nothing is granted yet, while a recovery window lasts.
+    pub fn recovery_left(&self) -> Option<Duration> {
+        self.apply(|leases, now, fx| {
+            leases.expire(now, COLLECTOR_SLICE, fx);
+            leases.grants_from().map(|at| at.since(now))
+        })
+    }
+
+    /// How many peers there are, and how many requests are parked.
+    pub fn peers_and_waiters(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.leases.peer_count(), inner.waiters.count())
     }
 
     /// All peers. Looks at each, under the lock: for people, not for loops.
@@ -201,23 +319,23 @@ impl State {
 
     /// The one door to the books.
     fn apply<R>(&self, operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> R) -> R {
-        self.apply_and(operation, |_, result| result)
+        self.apply_and(|leases, _, now, fx| operation(leases, now, fx), |_, result| result)
     }
 
     /// The one door to the books, for those who may want to wait for what they find there:
     /// `register` runs under the same lock, after the effects of `operation` were drained.
     fn apply_and<R, S>(
         &self,
-        operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> R,
+        operation: impl FnOnce(&mut Leases, &Waiters, Timestamp, &mut Effects) -> R,
         register: impl FnOnce(&mut Waiters, R) -> S,
     ) -> S {
         let mut aftermath = Aftermath::default();
         let mut inner = self.inner.lock();
         let Inner { leases, waiters, effects, collector_wakes_at } = &mut *inner;
         let now = self.clock.now();
-        let result = operation(leases, now, effects);
+        let result = operation(leases, waiters, now, effects);
         for effect in effects.drain(..) {
-            aftermath.add(&effect, leases, waiters);
+            aftermath.add(effect, leases, waiters);
         }
         let result = register(waiters, result);
         if let Some(at) = leases.next_expiry().filter(|at| at < collector_wakes_at) {
@@ -236,5 +354,21 @@ impl State {
 impl Registry for State {
     fn forget_waiter(&self, place: Place) {
         self.waiters().forget(place);
+    }
+}
+
+/// Shorthands for the tests of those who stand around the books.
+#[cfg(test)]
+impl State {
+    /// A peer without locks.
+    pub fn peer_for(self: &Arc<Self>, expires_in: Duration) -> PeerId {
+        let new = NewPeer { expires_in, name: None, acquire: &[], may_queue: true };
+        self.new_peer(None, new, false).unwrap().peer
+    }
+
+    /// Asks for one permit, with a request that may be parked.
+    pub fn ask_for(self: &Arc<Self>, id: PeerId, semaphore: &str) -> Result<Stage, AskError> {
+        let terms = Terms { expires_in: None, may_queue: true };
+        self.acquire(id, Asking::Lock((semaphore, 1)), terms, true).map(|asked| asked.stage)
     }
 }

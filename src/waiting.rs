@@ -9,13 +9,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use smallvec::SmallVec;
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::semaphore::{Arrival, Effect};
+use crate::semaphore::{Arrival, Effect, Token};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The locks that were waited for are acquired.
-    Acquired,
+    Acquired {
+        /// The token of the grant.
+        token: Token,
+        /// What was left of the lease at that moment.
+        expires_in: Duration,
+    },
     /// The ask was cancelled, or is for less than what was waited for.
     Withdrawn,
     /// The peer was released or expired.
@@ -43,20 +48,33 @@ pub trait Registry: Send + Sync {
 }
 
 /// Who waits for which ask.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Waiters {
     parked: Parked,
+    /// There are never more parked requests than this.
+    max: usize,
     /// How many requests were ever parked.
-    count: u64,
+    numbers: u64,
     is_closed: bool,
 }
 
 impl Waiters {
+    /// Nobody waits, and never more than `max` will.
+    pub fn with_max(max: usize) -> Self {
+        Waiters { parked: Parked::new(), max, numbers: 0, is_closed: false }
+    }
+
+    /// How many requests may be parked, where so many are that no other can be.
+    pub fn limit_reached(&self) -> Option<usize> {
+        // Once closed, a wait is over as soon as it starts, and takes no place.
+        (self.parked.len() >= self.max && !self.is_closed).then_some(self.max)
+    }
+
     /// Parks a request. Once closed, the wait is over as soon as it starts.
     fn park(&mut self, ask: Arrival) -> (Place, oneshot::Receiver<Outcome>) {
         let (wake, outcome) = oneshot::channel();
-        self.count += 1;
-        let place = (ask, self.count);
+        self.numbers += 1;
+        let place = (ask, self.numbers);
         if !self.is_closed {
             self.parked.insert(place, wake);
         }
@@ -66,10 +84,12 @@ impl Waiters {
     /// Takes out the waiters whom an effect concerns, and what they shall be told.
     pub fn take(&mut self, effect: &Effect) -> Option<(Wakes, Outcome)> {
         let (ask, outcome) = match effect {
-            Effect::Acquired(ask) => (ask, Outcome::Acquired),
+            Effect::Acquired { ask, token, expires_in } => {
+                (ask, Outcome::Acquired { token: *token, expires_in: *expires_in })
+            }
             Effect::Withdrawn(ask) => (ask, Outcome::Withdrawn),
             Effect::PeerGone(ask) => (ask, Outcome::PeerGone),
-            Effect::Expired { .. } => return None,
+            Effect::Expired { .. } | Effect::RecoveryEnded => return None,
         };
         let mut wakes = Wakes::new();
         while let Some((place, _)) = self.parked.range((*ask, 0)..=(*ask, u64::MAX)).next() {
@@ -98,8 +118,7 @@ impl Waiters {
     }
 
     /// How many requests are parked.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.parked.len()
     }
 }
@@ -144,31 +163,31 @@ mod tests {
     use super::*;
     use crate::{
         semaphore::{PeerId, SemaphoreConfig},
-        state::{Asked, State},
+        state::{AskError, Settings, Stage, State},
     };
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn state() -> (Arc<State>, [PeerId; 2]) {
-        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))]);
-        let peers = [(); 2].map(|()| state.new_peer(HOUR));
-        assert!(matches!(ask(&state, peers[0]), Asked::Acquired));
+        with_settings(Settings::default())
+    }
+
+    fn with_settings(settings: Settings) -> (Arc<State>, [PeerId; 2]) {
+        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))], settings);
+        let peers = [(); 2].map(|()| state.peer_for(HOUR));
+        assert!(matches!(state.ask_for(peers[0], "A"), Ok(Stage::Acquired(Some(_)))));
         (state, peers)
     }
 
-    fn ask(state: &Arc<State>, peer: PeerId) -> Asked {
-        state.acquire(peer, &[("A", 1)], None, true).unwrap()
-    }
-
     fn park(state: &Arc<State>, peer: PeerId) -> Waiter {
-        match ask(state, peer) {
-            Asked::Parked(waiter) => waiter,
-            Asked::Acquired | Asked::Pending => panic!("not parked"),
+        match state.ask_for(peer, "A") {
+            Ok(Stage::Parked(waiter)) => waiter,
+            _ => panic!("not parked"),
         }
     }
 
     fn parked(state: &State) -> usize {
-        state.waiters().len()
+        state.waiters().count()
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,7 +197,7 @@ mod tests {
 
         state.release(peers[0], "A").unwrap();
 
-        assert_eq!(Outcome::Acquired, waiter.outcome(Duration::ZERO).await);
+        assert!(matches!(waiter.outcome(Duration::ZERO).await, Outcome::Acquired { .. }));
         assert_eq!(0, parked(&state));
     }
 
@@ -203,7 +222,7 @@ mod tests {
         drop(park(&state, peers[1]));
 
         assert_eq!(0, parked(&state));
-        assert_eq!(Ok(false), state.is_acquired(peers[1]));
+        assert!(!state.is_acquired(peers[1]).unwrap().0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,6 +246,27 @@ mod tests {
         tokio::task::yield_now().await;
         state.release(peers[0], "A").unwrap();
 
-        assert_eq!(Outcome::Acquired, waiting.await.unwrap());
+        assert!(matches!(waiting.await.unwrap(), Outcome::Acquired { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_limit_nobody_is_parked_and_nothing_is_queued() {
+        let settings = Settings { max_waiters: 1, ..Settings::default() };
+        let (state, peers) = with_settings(settings);
+        let first = park(&state, peers[1]);
+        let late = state.peer_for(HOUR);
+
+        let refused = state.ask_for(late, "A").map(|_| ());
+        assert_eq!(Err(AskError::TooManyWaiters { max: 1 }), refused);
+        let refused = state.ask_for(peers[1], "A").map(|_| ());
+        assert_eq!(Err(AskError::TooManyWaiters { max: 1 }), refused);
+
+        assert!(state.is_acquired(late).unwrap().0, "nothing is queued");
+        assert!(!state.is_acquired(peers[1]).unwrap().0, "what was queued keeps its place");
+        assert!(matches!(state.ask_for(peers[0], "A"), Ok(Stage::Acquired(_))), "it need not wait");
+        drop(first);
+        drop(park(&state, late));
+        state.shut_down();
+        drop(park(&state, late));
     }
 }

@@ -4,49 +4,119 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_web::{
     HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
-    http::header::HeaderValue,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     web::Bytes,
 };
 use serde::Serialize;
 
-use crate::in_flight::Entered;
+use super::duration;
+use crate::{
+    in_flight::{Entered, InFlight},
+    semaphore::Token,
+};
+
+/// Tells one start of the server from another. All answers carry it.
+pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
+
+/// What is left of the lease.
+const EXPIRES_IN: HeaderName = HeaderName::from_static("throttle-expires-in");
+
+/// The fencing token of a grant.
+const TOKEN: HeaderName = HeaderName::from_static("throttle-token");
 
 /// The media type of all plain texts.
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The media type of all JSON values.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A larger body is handed to the connection in pieces of this size.
 const PIECE: usize = 32 * 1024;
 
 /// 200 with plain text.
 pub fn text(text: &'static str) -> HttpResponse {
-    HttpResponse::Ok().content_type(TEXT).body(text)
+    with_body(StatusCode::OK, TEXT, text)
 }
 
 /// 200 with a JSON value.
 pub fn json<T: Serialize + ?Sized>(value: &T) -> HttpResponse {
-    HttpResponse::Ok().json(value)
+    HttpResponse::Ok().content_type(JSON).json(value)
+}
+
+/// What an answer says about the peer that a request was about.
+#[derive(Clone, Copy, Debug)]
+pub struct Touched {
+    /// What is left of its lease.
+    pub expires_in: Duration,
+    /// The token of what it was granted.
+    pub token: Option<Token>,
+}
+
+impl Touched {
+    /// 200 with plain text.
+    pub fn text(self, text: &'static str) -> HttpResponse {
+        self.mark(with_body(StatusCode::OK, TEXT, text))
+    }
+
+    /// 200 with a JSON value.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> HttpResponse {
+        self.mark(json(value))
+    }
+
+    /// A JSON integer.
+    pub fn number(self, status: StatusCode, number: u64) -> HttpResponse {
+        self.mark(with_body(status, JSON, number.to_string()))
+    }
+
+    fn mark(self, mut response: HttpResponse) -> HttpResponse {
+        let headers = response.headers_mut();
+        // Appended, which is cheaper than to replace what is not there.
+        // What consists of digits and letters is a header value; an answer can do without it.
+        if let Ok(expires_in) = duration::milliseconds(self.expires_in).try_into() {
+            headers.append(EXPIRES_IN, expires_in);
+        }
+        if let Some(token) = self.token {
+            headers.append(TOKEN, token.number().into());
+        }
+        response
+    }
+}
+
+/// On the way of every request, hence without a builder.
+fn with_body(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: impl MessageBody + 'static,
+) -> HttpResponse {
+    let mut response = HttpResponse::with_body(status, BoxBody::new(body));
+    response.headers_mut().append(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// Keeps the request counted as in flight until its answer is on its way. A small one is written as
 /// soon as the handler returns; a large one goes in pieces, as fast as its reader takes them.
-pub fn count_until_written(response: HttpResponse, entered: Entered) -> HttpResponse {
+pub fn count_until_written(response: HttpResponse, entered: &Entered<&InFlight>) -> HttpResponse {
     if !matches!(response.body().size(), BodySize::Sized(size) if size > PIECE as u64) {
         return response;
     }
     response.map_body(|_, body| match body.try_into_bytes() {
-        Ok(bytes) => BoxBody::new(Pieces { bytes, _entered: entered }),
+        Ok(bytes) => BoxBody::new(Pieces { bytes, _entered: entered.to_owned() }),
         Err(body) => body,
     })
 }
 
 struct Pieces {
     bytes: Bytes,
-    _entered: Entered,
+    _entered: Entered<InFlight>,
 }
 
 impl MessageBody for Pieces {

@@ -1,6 +1,11 @@
 //! Request bodies: read as a whole, up to a limit, and parsed as JSON with errors that help.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use actix_web::{
     HttpMessage,
@@ -10,16 +15,10 @@ use actix_web::{
     web::Bytes,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep};
 
-use super::error::Refusal;
+use super::{Limits, error::Refusal};
 use crate::{fields, nearest};
-
-/// No body of this protocol comes close to it.
-const LIMIT: usize = 64 * 1024;
-
-/// A body must have arrived by then, counted from the end of the head.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a body to its end, also where nobody wants it: an unread one would cost the connection.
 ///
@@ -27,25 +26,49 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`Refusal::NotJson`] for a body that is not declared as JSON, whether anybody wants it or not;
 /// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BadBody`] where the connection
 /// broke off or the framing is wrong.
-pub async fn read(request: &mut ServiceRequest) -> Result<Bytes, Refusal> {
+pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes, Refusal> {
     let payload = request.take_payload();
     // Where an upgrade is asked for, actix would hand on all that follows as if it were a body.
     if matches!(payload, Payload::None) || !is_framed(request) {
         return Ok(Bytes::new());
     }
-    let bytes = match timeout(PATIENCE, to_bytes_limited(BodyStream::new(payload), LIMIT)).await {
-        Ok(Ok(Ok(bytes))) => bytes,
-        Ok(Ok(Err(error))) => {
+    let Limits { max_body, body_timeout, .. } = *limits;
+    let all = pin!(to_bytes_limited(BodyStream::new(payload), max_body));
+    let bytes = match within(body_timeout, all).await {
+        Some(Ok(Ok(bytes))) => bytes,
+        Some(Ok(Err(error))) => {
             let expected = "a body that is sent to its end";
             return Err(Refusal::BadBody { reason: error.to_string(), expected });
         }
-        Ok(Err(_)) => return Err(Refusal::BodyTooLarge { limit: LIMIT }),
-        Err(_) => return Err(Refusal::BodyTooSlow { seconds: PATIENCE.as_secs() }),
+        Some(Err(_)) => return Err(Refusal::BodyTooLarge { limit: max_body }),
+        None => return Err(Refusal::BodyTooSlow { limit: body_timeout }),
     };
     if !bytes.is_empty() {
         check_content_type(request)?;
     }
     Ok(bytes)
+}
+
+/// What comes out of `future`, unless that takes longer than `limit`.
+///
+/// actix looks at a request twice before it waits for more of it: once when it has read the head,
+/// and again when it has read what there is of the body, which is nearly always all of it. Only
+/// then a timer is worth its cost.
+async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut polls = 0;
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        polls += 1;
+        if polls == 1 {
+            return Poll::Pending;
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// Whether the head says that a body follows.

@@ -1,6 +1,6 @@
 //! Durations on the wire: humantime strings such as `30s`, `1500ms`, `1s 500ms` or `1.5s`.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use serde::{Deserializer, de};
 
@@ -33,6 +33,15 @@ fn whole(text: &str) -> Option<Duration> {
     }
 }
 
+/// A duration as all answers show it, such as `299500ms`.
+pub fn milliseconds(duration: Duration) -> String {
+    // Leases end within 584 years; and smaller integers are quicker to write.
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::with_capacity(24);
+    let _ = write!(text, "{ms}ms");
+    text
+}
+
 /// For `#[serde(deserialize_with)]`: a JSON string that holds a duration.
 ///
 /// # Errors
@@ -53,6 +62,16 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     }
 
     deserializer.deserialize_str(Visitor)
+}
+
+/// As [`deserialize`], for a field that may be left out.
+///
+/// # Errors
+/// As [`deserialize`].
+pub fn deserialize_some<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

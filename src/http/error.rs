@@ -3,6 +3,8 @@
 //! Bodies are plain text, which published clients read, or a problem document (RFC 9457) where the
 //! request accepts `application/problem+json`.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse,
     dev::ServiceRequest,
@@ -13,22 +15,45 @@ use actix_web::{
 };
 use log::{Level, debug, log_enabled};
 use serde::Serialize;
-use thiserror::Error;
 
-use crate::semaphore;
+use crate::{metrics::Metrics, semaphore::Error, state::AskError};
 
 /// The media type of RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
+
+/// When a client shall try again that met a limit. Nobody knows when there is room again.
+const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// In characters. Nobody reads on.
 const LONGEST_TEXT: usize = 1_000;
 
 /// Why a request was refused: one variant for each reason. A refusal changed nothing.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The pure room refused.
     #[error(transparent)]
-    Semaphore(#[from] semaphore::Error),
+    Semaphore(#[from] Error),
+    /// No request can be parked any more.
+    #[error(
+        "Limit reached: {max} requests are waiting already. Try again later, or without \
+         `block_for`."
+    )]
+    TooManyWaiters {
+        /// How many may wait.
+        max: usize,
+    },
+    /// An administrative route was used without the token.
+    #[error("this needs the token of the configuration: send `Authorization: Bearer TOKEN`")]
+    Unauthorized,
+    /// An administrative route was used from elsewhere, and no token is configured.
+    #[error(
+        "{reason}; only requests from the server's own machine may do this, unless `[admin] token` \
+         is configured"
+    )]
+    Forbidden {
+        /// How that is known.
+        reason: &'static str,
+    },
     /// The lock that the request waited for was cancelled or shrunk by another one.
     #[error("Lock was withdrawn.")]
     Withdrawn,
@@ -71,10 +96,10 @@ pub enum Refusal {
         limit: usize,
     },
     /// The body did not arrive.
-    #[error("the body did not arrive within {seconds} seconds")]
+    #[error("the body did not arrive within {limit:?}")]
     BodyTooSlow {
         /// How long it was waited for.
-        seconds: u64,
+        limit: Duration,
     },
     /// The route does not exist.
     #[error("no such page")]
@@ -99,9 +124,13 @@ struct Problem<'a> {
 }
 
 impl Refusal {
-    /// The answer to a refused request; logs the refusal.
-    pub fn respond(&self, asker: &Asker) -> HttpResponse {
+    /// The answer to a refused request; logs and counts the refusal.
+    pub fn respond(&self, asker: &Asker, metrics: &Metrics) -> HttpResponse {
         let (status, code) = self.status_and_code();
+        metrics.count_refusal(code);
+        if matches!(self, Refusal::NotFound) {
+            metrics.count_404();
+        }
         // Not the text, which may hold a piece of a body.
         debug!(
             status = status.as_u16(), code;
@@ -112,6 +141,12 @@ impl Refusal {
         match self {
             Refusal::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));
+            }
+            Refusal::Unauthorized => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             // What is left of the body would be taken for the next request.
             Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
@@ -136,21 +171,9 @@ impl Refusal {
     }
 
     fn status_and_code(&self) -> (StatusCode, &'static str) {
-        use semaphore::Error;
         match self {
-            Refusal::Semaphore(error) => match error {
-                Error::UnknownPeer => (StatusCode::BAD_REQUEST, "unknown_peer"),
-                Error::UnknownSemaphore => (StatusCode::BAD_REQUEST, "unknown_semaphore"),
-                Error::BadNames { .. } => (StatusCode::BAD_REQUEST, "bad_names"),
-                Error::CountBelowOne { .. } => (StatusCode::BAD_REQUEST, "count_below_one"),
-                Error::CountAboveMax { .. } => (StatusCode::CONFLICT, "count_above_max"),
-                Error::LevelViolation { .. } => (StatusCode::CONFLICT, "level_violation"),
-                Error::Grow { .. } => (StatusCode::CONFLICT, "grow"),
-                Error::PartlyLocked { .. } => (StatusCode::CONFLICT, "partly_locked"),
-                Error::AlreadyPending { .. } => (StatusCode::CONFLICT, "already_pending"),
-                Error::RestoreConflict => (StatusCode::CONFLICT, "restore_conflict"),
-                Error::RestoreOverflow { .. } => (StatusCode::CONFLICT, "restore_overflow"),
-            },
+            Refusal::Semaphore(error) => of_semaphore(error),
+            Refusal::TooManyWaiters { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_waiters"),
             Refusal::Withdrawn => (StatusCode::CONFLICT, "withdrawn"),
             Refusal::BadPeerId { .. } => (StatusCode::BAD_REQUEST, "bad_peer_id"),
             Refusal::BadEncoding { .. } => (StatusCode::BAD_REQUEST, "bad_encoding"),
@@ -159,10 +182,44 @@ impl Refusal {
             Refusal::NotJson { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
             Refusal::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Refusal::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Refusal::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Refusal::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Refusal::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
             }
+        }
+    }
+}
+
+fn of_semaphore(error: &Error) -> (StatusCode, &'static str) {
+    match error {
+        Error::UnknownPeer => (StatusCode::BAD_REQUEST, "unknown_peer"),
+        Error::UnknownSemaphore => (StatusCode::BAD_REQUEST, "unknown_semaphore"),
+        Error::BadNames { .. } => (StatusCode::BAD_REQUEST, "bad_names"),
+        Error::CountBelowOne { .. } => (StatusCode::BAD_REQUEST, "count_below_one"),
+        Error::LeaseTooLong { .. } => (StatusCode::BAD_REQUEST, "lease_too_long"),
+        Error::BadToken { .. } => (StatusCode::BAD_REQUEST, "bad_token"),
+        Error::TokenWithoutLock { .. } => (StatusCode::BAD_REQUEST, "token_without_lock"),
+        Error::CountAboveMax { .. } => (StatusCode::CONFLICT, "count_above_max"),
+        Error::LevelViolation { .. } => (StatusCode::CONFLICT, "level_violation"),
+        Error::Grow { .. } => (StatusCode::CONFLICT, "grow"),
+        Error::PartlyLocked { .. } => (StatusCode::CONFLICT, "partly_locked"),
+        Error::AlreadyPending { .. } => (StatusCode::CONFLICT, "already_pending"),
+        Error::WouldWait { .. } => (StatusCode::CONFLICT, "would_wait"),
+        Error::PeerExists { .. } => (StatusCode::CONFLICT, "peer_exists"),
+        Error::Revoked { .. } => (StatusCode::CONFLICT, "revoked"),
+        Error::RestoreConflict => (StatusCode::CONFLICT, "restore_conflict"),
+        Error::RestoreOverflow { .. } => (StatusCode::CONFLICT, "restore_overflow"),
+        Error::TooManyPeers { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_peers"),
+    }
+}
+
+impl From<AskError> for Refusal {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Semaphore(error) => Refusal::Semaphore(error),
+            AskError::TooManyWaiters { max } => Refusal::TooManyWaiters { max },
         }
     }
 }

@@ -5,9 +5,12 @@
 //! the rest of a request. Handlers take a request apart, make one call to [`State`], and shape the
 //! answer; the one place that shapes refusals is `error`.
 
+mod admin;
 mod answer;
+mod asks;
 mod body;
 mod duration;
+mod entries;
 mod error;
 mod health;
 mod locks;
@@ -18,17 +21,20 @@ mod peers;
 mod remainder;
 mod restore;
 
-use std::{pin::Pin, rc::Rc, sync::Arc};
+use std::{pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     Error, HttpResponse,
     dev::{ServiceRequest, ServiceResponse, Url},
-    http::{ConnectionType, Method, Uri, header::HeaderMap},
+    http::{
+        ConnectionType, Method, Uri,
+        header::{HeaderMap, HeaderValue},
+    },
 };
 use smallvec::SmallVec;
 
 use self::error::{Asker, Refusal};
-use crate::{in_flight::InFlight, metrics::Metrics, state::State};
+use crate::{in_flight::InFlight, logging::Log, metrics::Metrics, state::State};
 
 /// What all workers of one server share.
 #[derive(Clone)]
@@ -39,6 +45,26 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Counts the requests that are being answered.
     pub in_flight: InFlight,
+    /// Knows what could not be logged.
+    pub log: Log,
+    /// How much of a request is accepted, and for how long.
+    pub limits: Limits,
+    /// The token for administrative routes; without one they are for this machine alone.
+    pub admin: Option<Box<str>>,
+    /// Tells this start of the server from others.
+    pub instance: HeaderValue,
+}
+
+/// What bounds a single request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// No request is parked for longer. Whoever means to wait for longer asks again, and keeps its
+    /// place in the queue.
+    pub max_block_for: Duration,
+    /// No body is longer, in bytes.
+    pub max_body: usize,
+    /// A body must have arrived by then, counted from the end of the head.
+    pub body_timeout: Duration,
 }
 
 type LaterAnswer = Pin<Box<dyn Future<Output = Result<HttpResponse, Refusal>>>>;
@@ -56,7 +82,7 @@ enum Answer {
 /// # Errors
 /// None: refusals are answers too. The signature is actix's.
 pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
-    let body = body::read(&mut request).await;
+    let body = body::read(&mut request, &api.limits).await;
     // Only now: a request that is sent by halves shall not hold up a shutdown.
     let entered = api.in_flight.enter();
     let mut response = match body.and_then(|body| route(&api, &request, &body)) {
@@ -64,24 +90,19 @@ pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceR
         Ok(Answer::Later(answer)) => {
             let asker = Asker::of(&request);
             let_go_of_head(&mut request);
-            answer.await.unwrap_or_else(|refusal| refusal.respond(&asker))
+            answer.await.unwrap_or_else(|refusal| refusal.respond(&asker, &api.metrics))
         }
-        Err(refusal) => {
-            if matches!(refusal, Refusal::NotFound) {
-                api.metrics.count_404();
-            }
-            refusal.respond(&Asker::of(&request))
-        }
+        Err(refusal) => refusal.respond(&Asker::of(&request), &api.metrics),
     };
+    response.headers_mut().append(answer::INSTANCE, api.instance.clone());
     if api.in_flight.is_draining() {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(request.into_response(answer::count_until_written(response, entered)))
+    Ok(request.into_response(answer::count_until_written(response, &entered)))
 }
 
 /// The table of routes.
-fn route(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
-    let state = &api.state;
+fn route(api: &Rc<Api>, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
     let segments = segments(request.path());
     let method = match *request.method() {
         // actix leaves out the body where the method is HEAD.
@@ -90,24 +111,26 @@ fn route(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Ref
     };
     match (method, segments.as_slice()) {
         (&Method::PUT, ["peers" | "peer", id, name]) => {
-            locks::acquire(state, request, id, name, body)
+            locks::acquire(api, request, id, name, body)
         }
-        (&Method::DELETE, ["peers" | "peer", id, name]) => locks::release(state, request, id, name),
-        (&Method::GET, ["peers" | "peer", id, "is_acquired"]) => peers::is_acquired(state, id),
-        (&Method::GET, ["peers" | "peer"] | ["peers" | "peer", ""]) => Ok(peers::list(state)),
+        (&Method::DELETE, ["peers" | "peer", id, name]) => locks::release(api, request, id, name),
+        (&Method::GET, ["peers" | "peer", id, "is_acquired"]) => peers::is_acquired(api, id),
+        (&Method::GET, ["peers" | "peer"] | ["peers" | "peer", ""]) => Ok(peers::list(api)),
+        (&Method::GET, ["peers" | "peer", id]) => peers::show(api, id),
         (&Method::PUT, ["peers" | "peer", id]) if !id.is_empty() => {
-            peers::renew(state, request, id, body)
+            peers::renew(api, request, id, body)
         }
         (&Method::DELETE, ["peers" | "peer", id]) if !id.is_empty() => {
-            peers::release(state, request, id)
+            peers::release(api, request, id)
         }
-        (&Method::POST, ["new_peer"]) => peers::create(state, request, body),
-        (&Method::POST, ["remove_expired"]) => peers::remove_expired(state, request),
-        (&Method::POST, ["restore"]) => restore::restore(state, request, body),
-        (&Method::GET, ["remainder"]) => remainder::remainder(state, request),
+        (&Method::POST, ["new_peer"]) => peers::create(api, request, body),
+        (&Method::POST, ["remove_expired"]) => peers::remove_expired(api, request),
+        (&Method::POST, ["restore"]) => restore::restore(api, request, body),
+        (&Method::GET, ["remainder"]) => remainder::remainder(api, request),
         (&Method::GET, ["metrics"]) => Ok(metrics::metrics(api)),
         (&Method::GET, ["health"]) => Ok(health::alive()),
-        (&Method::GET, ["health", "ready"]) => Ok(health::ready(state)),
+        (&Method::GET, ["health", "ready"]) => Ok(health::ready(api)),
+        (&Method::GET, ["health", "granting"]) => Ok(health::granting(api)),
         (&Method::GET, ["version"]) => Ok(pages::version()),
         (&Method::GET, ["favicon.ico"]) => Ok(pages::favicon()),
         (&Method::GET, [""]) => Ok(pages::greeting()),
@@ -122,12 +145,12 @@ fn route(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Ref
 fn allowed_methods(segments: &[&str]) -> Option<&'static str> {
     Some(match segments {
         ["peers" | "peer"] | ["peers" | "peer", ""] => "GET, HEAD",
-        ["peers" | "peer", _] => "DELETE, PUT",
+        ["peers" | "peer", _] => "DELETE, GET, HEAD, PUT",
         ["peers" | "peer", _, "is_acquired"] => "DELETE, GET, HEAD, PUT",
         ["peers" | "peer", _, _] => "DELETE, PUT",
         ["new_peer" | "remove_expired" | "restore"] => "POST",
         ["remainder" | "metrics" | "health" | "version" | "favicon.ico" | ""] => "GET, HEAD",
-        ["health", "ready"] => "GET, HEAD",
+        ["health", "ready" | "granting"] => "GET, HEAD",
         _ => return None,
     })
 }
@@ -137,7 +160,17 @@ fn allowed_methods(segments: &[&str]) -> Option<&'static str> {
 /// A semaphore's name may thus hold slashes, which some published clients do not escape; and a base
 /// URL that ends with a slash, which leads to paths with two in front, does no harm.
 fn segments(path: &str) -> SmallVec<[&str; 3]> {
-    path.trim_start_matches('/').splitn(3, '/').collect()
+    let mut rest = path.trim_start_matches('/');
+    let mut segments = SmallVec::new();
+    // By bytes: on so short texts a search costs more than it saves.
+    while segments.len() < 2
+        && let Some(end) = rest.bytes().position(|byte| byte == b'/')
+    {
+        segments.push(&rest[..end]);
+        rest = &rest[end + 1..];
+    }
+    segments.push(rest);
+    segments
 }
 
 /// Frees what actix keeps of a request while it is parked: ten times as much as the waiter itself.

@@ -23,9 +23,9 @@ pub fn name(segment: &str) -> Result<Cow<'_, str>, Refusal> {
 /// # Errors
 /// [`Refusal::BadPeerId`].
 pub fn peer_id(segment: &str) -> Result<PeerId, Refusal> {
-    let is_number = segment.bytes().all(|byte| byte.is_ascii_digit());
     match segment.parse() {
-        Ok(id) if is_number => Ok(PeerId(id)),
+        // Rust would take a plus sign.
+        Ok(id) if !segment.starts_with('+') => Ok(PeerId(id)),
         _ => Err(Refusal::BadPeerId { found: segment.to_owned() }),
     }
 }
@@ -56,6 +56,16 @@ pub fn query<'a, const N: usize>(
         }
     }
     Ok(values)
+}
+
+/// Reads the value of a query parameter that is `true` or `false`.
+///
+/// # Errors
+/// [`Refusal::BadQuery`].
+pub fn boolean(name: &str, text: &str) -> Result<bool, Refusal> {
+    text.parse().map_err(|_| Refusal::BadQuery {
+        reason: format!("`{name}`: `{text}` is neither `true` nor `false`"),
+    })
 }
 
 /// Checks that a request has no query, where it would mean nothing.

@@ -2,15 +2,14 @@
 
 use actix_web::dev::ServiceRequest;
 
-use super::{Answer, answer, error::Refusal, path};
-use crate::state::State;
+use super::{Answer, Api, answer, error::Refusal, path};
 
 /// Max minus acquired; negative while a restore over-commits the semaphore.
-pub fn remainder(state: &State, request: &ServiceRequest) -> Result<Answer, Refusal> {
+pub fn remainder(api: &Api, request: &ServiceRequest) -> Result<Answer, Refusal> {
     let [semaphore] = path::query(request.query_string(), ["semaphore"])?;
     let Some(semaphore) = semaphore else {
         let reason = "parameter `semaphore` is missing, expected `?semaphore=NAME`".to_owned();
         return Err(Refusal::BadQuery { reason });
     };
-    Ok(answer::json(&state.remainder(&semaphore)?).into())
+    Ok(answer::json(&api.state.remainder(&semaphore)?).into())
 }

@@ -5,58 +5,155 @@
 use std::time::Duration;
 
 use super::{
-    Arrival, Effect, Effects, Error, Leases, Lock, Locks, PeerId, SemaphoreIx, Timestamp, Wanted,
-    leases::SLICE, units::PeerIx,
+    Arrival, Effect, Effects, Error, Held, Leases, Lock, Locks, PeerId, SemaphoreIx, Timestamp,
+    Token, Wanted,
+    leases::SLICE,
+    peers::{Origin, Peer},
+    units::{AskIx, PeerIx},
 };
 
 /// How far a peer has come with what it asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It holds all of it.
-    Acquired,
+    /// It holds all of it. The token is that of the grant; there is none where the locks were
+    /// granted by different asks, or restored without it.
+    Acquired(Option<Token>),
     /// It waits; this ask will be named in an [`Effect`] once that ends.
     Pending(Arrival),
 }
 
+/// What a peer asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asking<'a> {
+    /// One lock, whatever ask it is or was part of. With a smaller count than it has, it shrinks.
+    Lock(Wanted<'a>),
+    /// Locks that are granted together, at least one. A repetition names all of them.
+    Together(&'a [Wanted<'a>]),
+}
+
+/// On which terms a peer asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Renews the lease.
+    pub expires_in: Option<Duration>,
+    /// Whether it would wait. If not, it is granted at once or refused.
+    pub may_queue: bool,
+}
+
+/// How a peer stands after it asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How far it has come.
+    pub progress: Progress,
+    /// What is left of its lease.
+    pub expires_in: Duration,
+}
+
+/// A peer that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPeer<'a> {
+    /// The length of its lease.
+    pub expires_in: Duration,
+    /// What people call it.
+    pub name: Option<&'a str>,
+    /// What it asks for, if anything.
+    pub acquire: &'a [Wanted<'a>],
+    /// Whether it would wait for that.
+    pub may_queue: bool,
+}
+
 impl Leases {
-    /// Asks for one lock, or for several that are granted together. Safe to repeat: what the peer
-    /// has already, pending or acquired, is left as it is, and its progress returned. A single lock
-    /// can be asked for with a smaller count than it has, and then shrinks. `expires_in`, if given,
-    /// renews the lease.
+    /// Makes a peer, and lets it ask for locks that are granted together. Safe to repeat: where the
+    /// peer was made by the same ask, and all of that is held or all of it pending, its lease is
+    /// renewed and its progress returned.
     ///
     /// # Errors
-    /// In the order in which they are looked for: [`Error::BadNames`], [`Error::UnknownSemaphore`],
-    /// [`Error::CountAboveMax`], [`Error::CountBelowOne`], [`Error::UnknownPeer`], [`Error::Grow`]
-    /// or [`Error::PartlyLocked`], [`Error::LevelViolation`], [`Error::AlreadyPending`].
+    /// In the order in which they are looked for: [`Error::LeaseTooLong`],
+    /// [`Error::UnknownSemaphore`], [`Error::BadNames`], [`Error::PeerExists`],
+    /// [`Error::CountAboveMax`], [`Error::CountBelowOne`], [`Error::Revoked`],
+    /// [`Error::TooManyPeers`], [`Error::WouldWait`].
+    pub fn new_peer(
+        &mut self,
+        id: PeerId,
+        new: NewPeer<'_>,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<Standing, Error> {
+        let NewPeer { expires_in, name, acquire, may_queue } = new;
+        self.expire(now, SLICE, effects);
+        self.rules.check_lease(expires_in)?;
+        let locks = if acquire.is_empty() { Locks::new() } else { self.resolve(acquire)? };
+        if let Some(peer) = self.find(id, now, effects) {
+            let progress = self.repeat_origin(peer, &locks).ok_or(Error::PeerExists { id })?;
+            self.check_may_wait(peer, progress, may_queue)?;
+            self.peers.renew(peer, expires_in, now);
+            return Ok(self.standing(peer, progress, now));
+        }
+        self.check_counts(&locks)?;
+        self.check_may_enter(id, now)?;
+        self.check_is_free(&locks, may_queue)?;
+        let origin = Origin::of(locks.len());
+        let peer = self.peers.insert(id, name, origin, now.after(expires_in));
+        let progress = match locks.is_empty() {
+            true => Progress::Acquired(None),
+            false => self.ask(peer, locks, now, effects),
+        };
+        Ok(self.standing(peer, progress, now))
+    }
+
+    /// Asks for one lock, or for several that are granted together. Safe to repeat: what the peer
+    /// has already, pending or acquired, is left as it is, and its progress returned. A refusal
+    /// changes nothing; the lease is not renewed either.
+    ///
+    /// # Errors
+    /// In the order in which they are looked for: [`Error::LeaseTooLong`],
+    /// [`Error::UnknownSemaphore`], [`Error::BadNames`], [`Error::CountAboveMax`],
+    /// [`Error::CountBelowOne`], [`Error::UnknownPeer`], [`Error::Grow`] or
+    /// [`Error::PartlyLocked`], [`Error::LevelViolation`], [`Error::AlreadyPending`],
+    /// [`Error::WouldWait`].
     pub fn acquire(
         &mut self,
         id: PeerId,
-        wanted: &[Wanted<'_>],
-        expires_in: Option<Duration>,
+        asking: Asking<'_>,
+        terms: Terms,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<Progress, Error> {
+    ) -> Result<Standing, Error> {
         self.expire(now, SLICE, effects);
-        let locks = self.resolve(wanted)?;
+        terms.expires_in.map_or(Ok(()), |expires_in| self.rules.check_lease(expires_in))?;
+        let (locks, is_single) = match &asking {
+            Asking::Lock(wanted) => (self.resolve(std::slice::from_ref(wanted))?, true),
+            Asking::Together(wanted) => (self.resolve(wanted)?, false),
+        };
         let peer = self.find(id, now, effects);
-        let repeated = peer.and_then(|peer| self.repeat(peer, &locks, now, effects));
+        let repeated = match (peer, is_single) {
+            (Some(peer), true) => {
+                self.repeat_lock(peer, locks[0], terms.may_queue, now, effects)?
+            }
+            (Some(peer), false) => self.repeat_ask(peer, &locks),
+            (None, _) => None,
+        };
         let (peer, progress) = match (peer, repeated) {
-            (Some(peer), Some(progress)) => (peer, progress),
+            (Some(peer), Some(progress)) => {
+                self.check_may_wait(peer, progress, terms.may_queue)?;
+                (peer, progress)
+            }
             _ => {
                 self.check_counts(&locks)?;
                 let peer = peer.ok_or(Error::UnknownPeer)?;
-                self.check_may_ask(peer, &locks)?;
+                self.check_may_ask(peer, &locks, is_single)?;
+                self.check_is_free(&locks, terms.may_queue)?;
                 (peer, self.ask(peer, locks, now, effects))
             }
         };
-        if let Some(expires_in) = expires_in {
+        if let Some(expires_in) = terms.expires_in {
             self.peers.renew(peer, expires_in, now);
         }
-        Ok(progress)
+        Ok(self.standing(peer, progress, now))
     }
 
     /// Gives back one lock, or cancels it where it is pending; with it goes the whole ask that it
-    /// is part of. Nothing happens where there is no such lock.
+    /// is part of. Nothing happens where there is no such lock. Returns what is left of the lease.
     ///
     /// # Errors
     /// [`Error::UnknownSemaphore`], [`Error::UnknownPeer`].
@@ -66,82 +163,114 @@ impl Leases {
         semaphore: &str,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<(), Error> {
+    ) -> Result<Duration, Error> {
         self.expire(now, SLICE, effects);
         let semaphore = self.index_of(semaphore)?;
         let peer = self.find(id, now, effects).ok_or(Error::UnknownPeer)?;
-        if let Some(position) = position_of(semaphore, &self.peers[peer].held) {
-            let lock = self.peers[peer].held.swap_remove(position);
+        if let Some(position) = self.position_of(semaphore, &self.peers[peer].held) {
+            let Held { lock, .. } = self.peers[peer].held.remove(position);
+            self.peers[peer].origin.part(position);
             self.permits.release(semaphore, lock.count);
-        } else if let Some(ask) = self.peers[peer].pending
-            && position_of(semaphore, &self.permits[ask].locks).is_some()
-        {
+        } else if let Some((ask, _)) = self.pending_part(peer, semaphore) {
+            self.part_pending(peer);
             self.peers[peer].pending = None;
             effects.push(Effect::Withdrawn(self.permits.withdraw(ask).arrival));
         }
         self.settle_grants(now, effects);
-        Ok(())
+        Ok(self.peers[peer].expires_in(now))
     }
 
-    /// Answers an ask that the peer made before: exactly that one, or a single lock with the same
-    /// or a smaller count. `None` where it is something else.
-    fn repeat(
-        &mut self,
-        peer: PeerIx,
-        locks: &Locks,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> Option<Progress> {
-        if let [lock] = locks.as_slice() {
-            return self.repeat_single(peer, *lock, now, effects);
+    /// Answers the ask that made the peer, if it is the same, and all held or all pending.
+    fn repeat_origin(&self, peer: PeerIx, locks: &Locks) -> Option<Progress> {
+        let peer = &self.peers[peer];
+        let count = peer.origin.len().filter(|count| *count == locks.len())?;
+        match (peer.held.get(..count), peer.pending) {
+            (Some(held), _) => {
+                let is_same = held.iter().map(|held| &held.lock).eq(locks);
+                is_same.then(|| Progress::Acquired(common_token(held.iter())))
+            }
+            (None, pending) => self.repeat_pending(pending?, locks),
         }
-        let held = &self.peers[peer].held;
-        if locks.iter().all(|lock| held.contains(lock)) {
-            return Some(Progress::Acquired);
-        }
-        let ask = &self.permits[self.peers[peer].pending?];
-        (*locks == ask.locks).then_some(Progress::Pending(ask.arrival))
     }
 
-    fn repeat_single(
+    /// Answers an ask that the peer made before: exactly that one, or locks all of which it holds.
+    /// `None` where it is something else.
+    fn repeat_ask(&self, peer: PeerIx, locks: &Locks) -> Option<Progress> {
+        let Peer { held, pending, .. } = &self.peers[peer];
+        let held_as = |lock: &Lock| {
+            let position = self.position_of(lock.semaphore, held)?;
+            (held[position].lock == *lock).then(|| &held[position])
+        };
+        if let Some(held) = locks.iter().map(held_as).collect::<Option<Vec<_>>>() {
+            return Some(Progress::Acquired(common_token(held.into_iter())));
+        }
+        self.repeat_pending((*pending)?, locks)
+    }
+
+    fn repeat_pending(&self, ask: AskIx, locks: &Locks) -> Option<Progress> {
+        let ask = &self.permits[ask];
+        (ask.locks == *locks).then_some(Progress::Pending(ask.arrival))
+    }
+
+    /// Answers an ask for one lock that the peer has with the same or a larger count, and shrinks
+    /// it in the latter case. `None` where it is something else.
+    fn repeat_lock(
         &mut self,
         peer: PeerIx,
         lock: Lock,
+        may_queue: bool,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Option<Progress> {
+    ) -> Result<Option<Progress>, Error> {
         let Lock { semaphore, count } = lock;
         let is_repeated = |existing: i64| 1 <= count && count <= existing;
-        if let Some(position) = position_of(semaphore, &self.peers[peer].held) {
-            let held = &mut self.peers[peer].held[position];
-            if !is_repeated(held.count) {
-                return None;
+        if let Some(position) = self.position_of(semaphore, &self.peers[peer].held) {
+            let Peer { held, origin, .. } = &mut self.peers[peer];
+            let held = &mut held[position];
+            if !is_repeated(held.lock.count) {
+                return Ok(None);
             }
-            let freed = held.count - count;
-            held.count = count;
+            let token = held.token;
+            let freed = held.lock.count - count;
+            held.lock.count = count;
             if freed > 0 {
+                origin.part(position);
                 self.permits.release(semaphore, freed);
                 self.settle_grants(now, effects);
             }
-            return Some(Progress::Acquired);
+            return Ok(Some(Progress::Acquired(token)));
         }
-        let ix = self.peers[peer].pending?;
+        let Some((ix, position)) = self.pending_part(peer, semaphore) else { return Ok(None) };
         let ask = &self.permits[ix];
-        let position = position_of(semaphore, &ask.locks)?;
         let (arrival, existing) = (ask.arrival, ask.locks[position].count);
         if !is_repeated(existing) {
-            return None;
+            return Ok(None);
         }
+        self.check_may_wait(peer, Progress::Pending(arrival), may_queue)?;
         if count < existing {
             // Those who wait for the larger lock must not take the smaller one for it.
             effects.push(Effect::Withdrawn(arrival));
+            self.part_pending(peer);
             self.permits.shrink(ix, position, count);
             self.settle_grants(now, effects);
         }
-        Some(match self.peers[peer].pending {
+        let Peer { held, pending, .. } = &self.peers[peer];
+        Ok(Some(match pending {
             Some(_) => Progress::Pending(arrival),
-            None => Progress::Acquired,
-        })
+            None => Progress::Acquired(held.last().and_then(|held| held.token)),
+        }))
+    }
+
+    /// The ask in which the peer waits for this semaphore, and where the lock stands in it.
+    fn pending_part(&self, peer: PeerIx, semaphore: SemaphoreIx) -> Option<(AskIx, usize)> {
+        let ask = self.peers[peer].pending?;
+        Some((ask, self.position_of(semaphore, &self.permits[ask].locks)?))
+    }
+
+    /// Notes that the pending ask is not any more what it was.
+    fn part_pending(&mut self, peer: PeerIx) {
+        let Peer { held, origin, .. } = &mut self.peers[peer];
+        origin.part(held.len());
     }
 
     fn check_counts(&self, locks: &Locks) -> Result<(), Error> {
@@ -158,30 +287,35 @@ impl Leases {
     }
 
     /// Whether the peer may make a new ask for these locks.
-    fn check_may_ask(&self, peer: PeerIx, locks: &Locks) -> Result<(), Error> {
-        let peer = &self.peers[peer];
-        let pending = peer.pending.map(|ask| &self.permits[ask].locks);
+    fn check_may_ask(&self, peer: PeerIx, locks: &Locks, is_single: bool) -> Result<(), Error> {
+        let Peer { held, pending, .. } = &self.peers[peer];
+        let pending = pending.map(|ask| &self.permits[ask].locks);
         for lock in locks {
-            let mut existing = peer.held.iter().chain(pending.into_iter().flatten());
-            let Some(existing) = existing.find(|other| other.semaphore == lock.semaphore) else {
-                continue;
+            let position = |locks: &Locks| self.position_of(lock.semaphore, locks);
+            let existing = match self.position_of(lock.semaphore, held) {
+                Some(position) => held[position].lock,
+                None => match pending.and_then(|locks| Some(locks[position(locks)?])) {
+                    Some(lock) => lock,
+                    None => continue,
+                },
             };
             let semaphore = self.name_of(lock.semaphore);
-            return Err(match locks.len() {
-                1 => Error::Grow { semaphore, count: lock.count, existing: existing.count },
-                _ => Error::PartlyLocked { semaphore },
+            return Err(match is_single {
+                true => Error::Grow { semaphore, count: lock.count, existing: existing.count },
+                false => Error::PartlyLocked { semaphore },
             });
         }
-        let level_of = |lock: &&Lock| self.permits[lock.semaphore].level;
-        if let Some(lowest) = peer.held.iter().min_by_key(level_of)
-            // Locks are in walking order: the first one has the highest level.
-            && level_of(&&locks[0]) >= level_of(&lowest)
+        // Locks are in walking order: the first one has the highest level, the last one the lowest.
+        let highest = locks[0].semaphore;
+        let level_of = |semaphore: SemaphoreIx| self.permits[semaphore].level;
+        if let Some(Held { lock: lowest, .. }) = held.last()
+            && level_of(highest) >= level_of(lowest.semaphore)
         {
             return Err(Error::LevelViolation {
-                semaphore: self.name_of(locks[0].semaphore),
-                level: level_of(&&locks[0]),
+                semaphore: self.name_of(highest),
+                level: level_of(highest),
                 held: self.name_of(lowest.semaphore),
-                held_level: level_of(&lowest),
+                held_level: level_of(lowest.semaphore),
             });
         }
         match pending {
@@ -190,6 +324,34 @@ impl Leases {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses a new ask that would have to wait, unless it may.
+    fn check_is_free(&self, locks: &Locks, may_queue: bool) -> Result<(), Error> {
+        if may_queue {
+            return Ok(());
+        }
+        self.permits.first_obstacle(locks).map_or(Ok(()), |lock| Err(self.would_wait(lock)))
+    }
+
+    /// Refuses the repetition of an ask that waits, unless it may.
+    fn check_may_wait(
+        &self,
+        peer: PeerIx,
+        progress: Progress,
+        may_queue: bool,
+    ) -> Result<(), Error> {
+        match (progress, self.peers[peer].pending) {
+            (Progress::Pending(_), Some(ask)) if !may_queue => {
+                let ask = &self.permits[ask];
+                Err(self.would_wait(ask.locks[ask.stage]))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn would_wait(&self, lock: Lock) -> Error {
+        Error::WouldWait { semaphore: self.name_of(lock.semaphore), count: lock.count }
     }
 
     fn ask(
@@ -202,13 +364,20 @@ impl Leases {
         let ask = self.permits.ask(peer, locks, now);
         self.peers[peer].pending = Some(ask);
         self.settle_grants(now, effects);
-        match self.peers[peer].pending {
-            Some(ask) => Progress::Pending(self.permits[ask].arrival),
-            None => Progress::Acquired,
+        let Peer { held, pending, .. } = &self.peers[peer];
+        match pending {
+            Some(ask) => Progress::Pending(self.permits[*ask].arrival),
+            None => Progress::Acquired(held.last().and_then(|held| held.token)),
         }
+    }
+
+    fn standing(&self, peer: PeerIx, progress: Progress, now: Timestamp) -> Standing {
+        Standing { progress, expires_in: self.peers[peer].expires_in(now) }
     }
 }
 
-fn position_of(semaphore: SemaphoreIx, locks: &Locks) -> Option<usize> {
-    locks.iter().position(|lock| lock.semaphore == semaphore)
+/// The token of all these locks, if they have the same.
+fn common_token<'a>(mut held: impl Iterator<Item = &'a Held>) -> Option<Token> {
+    let token = held.next()?.token;
+    token.filter(|_| held.all(|other| other.token == token))
 }

@@ -2,7 +2,11 @@
 //!
 //! The texts are those of the wire contract, which published clients read; hence the capitals.
 
+use std::time::Duration;
+
 use thiserror::Error;
+
+use super::PeerId;
 
 /// One variant for each reason.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -82,6 +86,69 @@ pub enum Error {
     )]
     AlreadyPending {
         /// The semaphore that the peer waits for, the first one of several.
+        semaphore: String,
+    },
+    /// The ask is not granted at once, and was not meant to wait.
+    #[error(
+        "Not free: count {count} of `{semaphore}` cannot be acquired at once, and `queue=false` \
+         says not to wait for it."
+    )]
+    WouldWait {
+        /// The semaphore that has no room, the first one of several.
+        semaphore: String,
+        /// The count that was asked for.
+        count: i64,
+    },
+    /// A peer of the chosen id exists, and was not made by this very ask, or has not got all of it
+    /// any more.
+    #[error(
+        "Peer {id} exists already, and is not as this request would make it. Draw another \
+         `peer_id`, or ask for its locks with `PUT /peers/{id}`."
+    )]
+    PeerExists {
+        /// The id that was chosen.
+        id: PeerId,
+    },
+    /// The peer was released for good, and its lease would not have ended yet.
+    #[error("Peer {id} was revoked. Its locks may be others' by now; start anew as another peer.")]
+    Revoked {
+        /// The peer that was to come back.
+        id: PeerId,
+    },
+    /// There are as many peers as there may be.
+    #[error("Limit reached: there are {max} peers already. Try again later.")]
+    TooManyPeers {
+        /// How many there may be.
+        max: usize,
+    },
+    /// The lease would be longer than the operator allows.
+    #[error(
+        "`expires_in` of {expires_in:?} is above the maximum of {max:?}, which the server's \
+         configuration sets."
+    )]
+    LeaseTooLong {
+        /// What was asked for.
+        expires_in: Duration,
+        /// What is allowed.
+        max: Duration,
+    },
+    /// A token to be restored was never granted by an earlier start of the server.
+    #[error(
+        "Token {token} of `{semaphore}` is none that an earlier start of this server has granted. \
+         Expected an integer of 1 to {max}."
+    )]
+    BadToken {
+        /// The semaphore whose token it is.
+        semaphore: String,
+        /// What was found.
+        token: u64,
+        /// The greatest that may be restored.
+        max: u64,
+    },
+    /// A token to be restored belongs to none of the locks to be restored.
+    #[error("Token for `{semaphore}`, of which no lock is to be restored.")]
+    TokenWithoutLock {
+        /// The semaphore whose token it is.
         semaphore: String,
     },
     /// The peer exists, but with other locks than those to be restored.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Leases, Timestamp, permits::Ask, units::AskIx};
+use super::{Held, Leases, Lock, Timestamp, permits::Ask, units::AskIx};
 
 /// Recounts everything. O(everything).
 ///
@@ -21,7 +21,7 @@ fn check_counters(leases: &Leases) {
     let mut reserved = vec![0_i64; semaphores.len()];
     let mut pending = vec![0_i128; semaphores.len()];
     for (_, peer) in leases.peers.iter() {
-        for lock in &peer.held {
+        for Held { lock, .. } in &peer.held {
             assert!(lock.count >= 1, "a lock has at least one permit");
             acquired[lock.semaphore.0 as usize] += lock.count;
         }
@@ -63,7 +63,9 @@ fn check_queues(leases: &Leases) {
         assert_eq!(expected(|at, ask| at > ask.stage), semaphore.approaching);
         assert_eq!(expected(|at, ask| at == ask.stage), semaphore.standing);
         assert_eq!(expected(|at, ask| at < ask.stage), semaphore.reserving);
-        if let Some((_, first)) = semaphore.standing.first_key_value() {
+        if let Some((_, first)) = semaphore.standing.first_key_value()
+            && !leases.permits.is_closed
+        {
             let ask = &leases.permits[*first];
             assert!(
                 ask.locks[ask.stage].count > semaphore.room(),
@@ -79,10 +81,14 @@ fn check_queues(leases: &Leases) {
 fn check_peers(leases: &Leases) {
     let mut asks = 0;
     for (ix, peer) in leases.peers.iter() {
+        let mut locks: Vec<_> = peer.held.iter().map(|held| held.lock).collect();
         if let Some(ask) = peer.pending {
             assert_eq!(ix, leases.permits[ask].peer, "an ask knows its peer");
+            locks.extend(&leases.permits[ask].locks);
             asks += 1;
         }
+        let order = |lock: &Lock| leases.permits.walking_order(lock.semaphore);
+        assert!(locks.is_sorted_by_key(order), "what is nested comes later in walking order");
         assert_eq!(Some(ix), leases.peers.find(peer.id), "a peer is found by its id");
         let entry = leases.peers.expiry.at(ix).unwrap_or(Timestamp::MAX);
         assert!(entry <= peer.valid_until, "no lease is looked at too late");

@@ -11,10 +11,12 @@ use std::{sync::Arc, time::Duration};
 use hashbrown::HashMap;
 
 use super::{
-    Effect, Effects, Error, Lock, Locks, PeerId, SemaphoreConfig, SemaphoreIx, Timestamp,
+    Effect, Effects, Error, Held, Lock, Locks, PeerId, Rules, SemaphoreConfig, SemaphoreIx,
+    Timestamp, Token,
     peers::{Due, Peer, Peers},
     permits::Permits,
     queue::Semaphore,
+    restore::Revoked,
     units::PeerIx,
 };
 
@@ -31,17 +33,37 @@ pub struct Leases {
     names: HashMap<Arc<str>, SemaphoreIx, foldhash::fast::RandomState>,
     pub(super) permits: Permits,
     pub(super) peers: Peers,
+    pub(super) revoked: Revoked,
+    pub(super) rules: Rules,
+    /// How many asks were granted since the start.
+    grants: u64,
 }
 
 impl Leases {
     /// Books in which nobody holds anything. Of two semaphores of one name, the later counts.
-    pub fn new(semaphores: impl IntoIterator<Item = (String, SemaphoreConfig)>) -> Self {
+    pub fn new(
+        semaphores: impl IntoIterator<Item = (String, SemaphoreConfig)>,
+        rules: Rules,
+    ) -> Self {
         let by_name: std::collections::BTreeMap<_, _> = semaphores.into_iter().collect();
         let semaphores: Vec<_> =
             by_name.into_iter().map(|(name, config)| Semaphore::new(name.into(), config)).collect();
         let names = (0..).map(SemaphoreIx);
         let names = semaphores.iter().map(|semaphore| semaphore.name.clone()).zip(names).collect();
-        Leases { names, permits: Permits::new(semaphores), peers: Peers::default() }
+        let is_closed = rules.grants_from > Timestamp::default();
+        Leases {
+            names,
+            permits: Permits::new(semaphores, is_closed),
+            peers: Peers::default(),
+            revoked: Revoked::default(),
+            rules,
+            grants: 0,
+        }
+    }
+
+    /// When the recovery window ends, while it lasts.
+    pub fn grants_from(&self) -> Option<Timestamp> {
+        self.permits.is_closed.then_some(self.rules.grants_from)
     }
 
     /// How many peers there are, those included whose lease has ended a moment ago.
@@ -49,38 +71,28 @@ impl Leases {
         self.peers.len()
     }
 
-    /// Makes a peer that holds nothing. Returns `false`, and makes none, where the id is taken.
-    #[must_use]
-    pub fn new_peer(
-        &mut self,
-        id: PeerId,
-        expires_in: Duration,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> bool {
-        self.expire(now, SLICE, effects);
-        if self.find(id, now, effects).is_some() {
-            return false;
-        }
-        self.peers.insert(id, now.after(expires_in));
-        true
+    /// Whether a new peer cannot have this id: somebody has it, or it was revoked.
+    pub fn is_taken(&self, id: PeerId, now: Timestamp) -> bool {
+        self.peers.find(id).is_some() || self.revoked.contains(id, now)
     }
 
-    /// Renews the lease of a peer: it ends `expires_in` from now, even if that is sooner.
+    /// Renews the lease of a peer: it ends `expires_in` from now, even if that is sooner. Returns
+    /// what is left of it.
     ///
     /// # Errors
-    /// [`Error::UnknownPeer`].
+    /// [`Error::LeaseTooLong`], [`Error::UnknownPeer`].
     pub fn heartbeat(
         &mut self,
         id: PeerId,
         expires_in: Duration,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<(), Error> {
+    ) -> Result<Duration, Error> {
         self.expire(now, SLICE, effects);
+        self.rules.check_lease(expires_in)?;
         let peer = self.find(id, now, effects).ok_or(Error::UnknownPeer)?;
         self.peers.renew(peer, expires_in, now);
-        Ok(())
+        Ok(self.peers[peer].expires_in(now))
     }
 
     /// Releases a peer and all its locks. Returns whether it existed.
@@ -92,7 +104,7 @@ impl Leases {
         true
     }
 
-    /// Whether the peer waits for nothing.
+    /// Whether the peer waits for nothing, and what is left of its lease.
     ///
     /// # Errors
     /// [`Error::UnknownPeer`].
@@ -101,53 +113,11 @@ impl Leases {
         id: PeerId,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<bool, Error> {
+    ) -> Result<(bool, Duration), Error> {
         self.expire(now, SLICE, effects);
         let peer = self.find(id, now, effects).ok_or(Error::UnknownPeer)?;
-        Ok(self.peers[peer].pending.is_none())
-    }
-
-    /// Brings back a peer with the locks that it held, even beyond max and regardless of levels.
-    /// Where the peer exists with exactly these locks, its lease is renewed.
-    ///
-    /// # Errors
-    /// [`Error::BadNames`] where a semaphore is named twice, [`Error::UnknownSemaphore`],
-    /// [`Error::CountBelowOne`], [`Error::RestoreConflict`], [`Error::RestoreOverflow`].
-    pub fn restore(
-        &mut self,
-        id: PeerId,
-        acquired: &[Wanted<'_>],
-        expires_in: Duration,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> Result<(), Error> {
-        self.expire(now, SLICE, effects);
-        let locks = if acquired.is_empty() { Locks::new() } else { self.resolve(acquired)? };
-        if let Some(lock) = locks.iter().find(|lock| lock.count < 1) {
-            return Err(Error::CountBelowOne { found: lock.count });
-        }
-        if let Some(peer) = self.find(id, now, effects) {
-            let Peer { pending, held, .. } = &self.peers[peer];
-            if pending.is_some() || locks != self.sorted(held.clone()) {
-                return Err(Error::RestoreConflict);
-            }
-            self.peers.renew(peer, expires_in, now);
-            return Ok(());
-        }
-        for lock in &locks {
-            let Semaphore { name, acquired, .. } = &self.permits[lock.semaphore];
-            if acquired.checked_add(lock.count).is_none() {
-                let (semaphore, acquired) = (name.to_string(), *acquired);
-                return Err(Error::RestoreOverflow { semaphore, count: lock.count, acquired });
-            }
-        }
-        for lock in &locks {
-            self.permits.occupy(lock.semaphore, lock.count);
-        }
-        let peer = self.peers.insert(id, now.after(expires_in));
-        self.peers[peer].held = locks;
-        self.settle_grants(now, effects);
-        Ok(())
+        let peer = &self.peers[peer];
+        Ok((peer.pending.is_none(), peer.expires_in(now)))
     }
 
     /// Max minus acquired; negative where a restore over-committed the semaphore.
@@ -168,11 +138,13 @@ impl Leases {
     /// The books must be looked at (see [`Leases::expire`]) at this point in time, not later. A
     /// lease may turn out to have been extended then.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.peers.expiry.first().map(|(at, _)| at)
+        let first = self.peers.expiry.first().map(|(at, _)| at);
+        first.into_iter().chain(self.grants_from()).min()
     }
 
-    /// Clears away peers whose leases have ended, and hands on what they held. Looks at no more
-    /// than `at_most` entries of the expiry index. Returns how many peers expired.
+    /// Does what is to be done because time has passed: clears away peers whose leases have ended,
+    /// hands on what they held, and ends the recovery window. Looks at no more than `at_most`
+    /// entries of the expiry index. Returns how many peers expired.
     pub fn expire(&mut self, now: Timestamp, at_most: usize, effects: &mut Effects) -> usize {
         let mut expired = 0;
         for _ in 0..at_most {
@@ -185,7 +157,11 @@ impl Leases {
                 }
             }
         }
-        if expired > 0 {
+        if self.grants_from().is_some_and(|at| at <= now) {
+            self.permits.open();
+            effects.push(Effect::RecoveryEnded);
+            self.settle_grants(now, effects);
+        } else if expired > 0 {
             self.settle_grants(now, effects);
         }
         expired
@@ -210,20 +186,24 @@ impl Leases {
     /// Takes a peer whose lease has ended out of the books. What it held is handed on by
     /// `settle_grants`.
     fn clear_away(&mut self, peer: PeerIx, effects: &mut Effects) {
-        let peer = self.remove(peer, effects);
-        effects.push(Effect::Expired { peer: peer.id, held: peer.held });
+        let (peer, name) = self.remove(peer, effects);
+        effects.push(Effect::Expired { peer: peer.id, name, held: peer.held });
     }
 
-    /// Takes a peer out of the books. What it held is handed on by `settle_grants`.
-    fn remove(&mut self, peer: PeerIx, effects: &mut Effects) -> Peer {
-        let peer = self.peers.remove(peer);
+    /// Takes a peer and its name out of the books. What it held is handed on by `settle_grants`.
+    pub(super) fn remove(
+        &mut self,
+        peer: PeerIx,
+        effects: &mut Effects,
+    ) -> (Peer, Option<Box<str>>) {
+        let (peer, name) = self.peers.remove(peer);
         if let Some(ask) = peer.pending {
             effects.push(Effect::PeerGone(self.permits.withdraw(ask).arrival));
         }
-        for lock in &peer.held {
+        for Held { lock, .. } in &peer.held {
             self.permits.release(lock.semaphore, lock.count);
         }
-        peer
+        (peer, name)
     }
 
     pub(super) fn index_of(&self, semaphore: &str) -> Result<SemaphoreIx, Error> {
@@ -236,7 +216,7 @@ impl Leases {
         for (name, count) in wanted {
             locks.push(Lock { semaphore: self.index_of(name)?, count: *count });
         }
-        let locks = self.sorted(locks);
+        locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
         let twice = locks.windows(2).find(|pair| pair[0].semaphore == pair[1].semaphore);
         match (twice, locks.is_empty()) {
             (Some(pair), _) => Err(Error::BadNames { found: self.name_of(pair[0].semaphore) }),
@@ -245,10 +225,18 @@ impl Leases {
         }
     }
 
-    /// The same locks in walking order.
-    fn sorted(&self, mut locks: Locks) -> Locks {
-        locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
+    /// Where the lock of that semaphore stands, in locks that are in walking order. O(log k).
+    pub(super) fn position_of<L: AsRef<Lock>>(
+        &self,
+        semaphore: SemaphoreIx,
+        locks: &[L],
+    ) -> Option<usize> {
+        let order = self.permits.walking_order(semaphore);
         locks
+            .binary_search_by_key(&order, |lock| {
+                self.permits.walking_order(lock.as_ref().semaphore)
+            })
+            .ok()
     }
 
     pub(super) fn name_of(&self, semaphore: SemaphoreIx) -> String {
@@ -262,12 +250,15 @@ impl Leases {
     /// Its waiters are told so: nobody is told of a lock that is gone already.
     pub(super) fn settle_grants(&mut self, now: Timestamp, effects: &mut Effects) {
         for ask in self.permits.settle() {
+            let token = Token::after(self.rules.tokens_above.saturating_add(self.grants));
+            self.grants += 1;
             let peer = &mut self.peers[ask.peer];
             peer.pending = None;
-            peer.held.extend(ask.locks);
+            peer.held.extend(ask.locks.iter().map(|lock| Held { lock: *lock, token: Some(token) }));
+            let ask = ask.arrival;
             effects.push(match peer.is_due(now) {
-                true => Effect::PeerGone(ask.arrival),
-                false => Effect::Acquired(ask.arrival),
+                true => Effect::PeerGone(ask),
+                false => Effect::Acquired { ask, token, expires_in: peer.expires_in(now) },
             });
         }
     }

@@ -16,6 +16,8 @@ mod leases;
 mod peers;
 mod permits;
 mod queue;
+mod restore;
+mod rules;
 mod semaphore_config;
 mod snapshot;
 mod timestamp;
@@ -27,12 +29,15 @@ mod model;
 mod tests;
 
 pub use self::{
-    acquire::Progress,
+    acquire::{Asking, NewPeer, Progress, Standing, Terms},
     effects::{Effect, Effects},
     error::Error,
     leases::{Leases, Wanted},
+    peers::HeldLocks,
+    restore::Restored,
+    rules::Rules,
     semaphore_config::SemaphoreConfig,
     snapshot::{NamedLocks, PeerSnapshot, SemaphoreSnapshot},
     timestamp::Timestamp,
-    units::{Arrival, Lock, Locks, PeerId, SemaphoreIx},
+    units::{Arrival, Held, Lock, Locks, PeerId, SemaphoreIx, Token},
 };

@@ -4,14 +4,19 @@
 use std::{hash::BuildHasher, time::Duration};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::{
-    Locks, PeerId, Timestamp,
+    Held, PeerId, Timestamp,
     expiry::Expiry,
     units::{AskIx, PeerIx},
 };
+
+/// The locks of one peer, in walking order (see `permits`): a lock that is nested lies at a lower
+/// level, hence behind those that were there.
+pub type HeldLocks = SmallVec<[Held; 1]>;
 
 /// Who asks: owns locks and expires as a whole.
 #[derive(Debug)]
@@ -19,16 +24,52 @@ pub(super) struct Peer {
     pub(super) id: PeerId,
     /// The lease ends here, and never earlier.
     pub(super) valid_until: Timestamp,
-    /// The acquired locks, in no particular order, one a semaphore at the most.
-    pub(super) held: Locks,
+    /// The acquired locks, one a semaphore at the most.
+    pub(super) held: HeldLocks,
     /// What the peer is waiting for.
     pub(super) pending: Option<AskIx>,
+    /// What became of the ask that made the peer.
+    pub(super) origin: Origin,
+}
+
+/// The ask that made a peer, so that it can be repeated: how many locks it was for, as long as they
+/// are all held or all pending. While they are held they are the first ones in `Peer::held`, for
+/// whatever came later was nested below them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin(u32);
+
+impl Origin {
+    /// Part of the ask was given back, or no ask made the peer.
+    pub(super) const GONE: Origin = Origin(u32::MAX);
+
+    /// An ask for so many locks; 0 where the peer was made without one.
+    pub(super) fn of(locks: usize) -> Self {
+        Origin(u32::try_from(locks).unwrap_or(u32::MAX))
+    }
+
+    /// How many locks the ask was for.
+    pub(super) fn len(self) -> Option<usize> {
+        (self != Origin::GONE).then_some(self.0 as usize)
+    }
+
+    /// Notes that a lock was given back or shrunk, which stood, or would have stood, at `position`
+    /// of those that are held.
+    pub(super) fn part(&mut self, position: usize) {
+        if position < self.0 as usize {
+            *self = Origin::GONE;
+        }
+    }
 }
 
 impl Peer {
     /// Whether the lease has ended.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         self.valid_until <= now
+    }
+
+    /// What is left of the lease.
+    pub(super) fn expires_in(&self, now: Timestamp) -> Duration {
+        self.valid_until.since(now)
     }
 }
 
@@ -50,6 +91,8 @@ pub(super) struct Peers {
     by_id: HashTable<u32>,
     /// Seeded anew in each process. No outcome depends on it: nothing iterates over `by_id`.
     hasher: RandomState,
+    /// Names of those that have one. Kept apart, for most have none.
+    names: HashMap<PeerIx, Box<str>, RandomState>,
     pub(super) expiry: Expiry,
 }
 
@@ -66,9 +109,20 @@ impl Peers {
             .map(|slot| PeerIx(*slot))
     }
 
+    /// What people call this peer.
+    pub(super) fn name(&self, ix: PeerIx) -> Option<&str> {
+        self.names.get(&ix).map(Box::as_ref)
+    }
+
     /// A new peer without locks. The caller knows that no peer of that id exists.
-    pub(super) fn insert(&mut self, id: PeerId, valid_until: Timestamp) -> PeerIx {
-        let peer = Peer { id, valid_until, held: Locks::new(), pending: None };
+    pub(super) fn insert(
+        &mut self,
+        id: PeerId,
+        name: Option<&str>,
+        origin: Origin,
+        valid_until: Timestamp,
+    ) -> PeerIx {
+        let peer = Peer { id, valid_until, held: HeldLocks::new(), pending: None, origin };
         // 2^32 peers would need hundreds of gigabytes: memory ends before the numbers do.
         let slot = self.slots.insert(peer) as u32;
         let Peers { slots, hasher, .. } = self;
@@ -76,18 +130,22 @@ impl Peers {
             hasher.hash_one(slots[*slot as usize].id)
         });
         self.expiry.insert(PeerIx(slot), valid_until);
+        if let Some(name) = name {
+            self.names.insert(PeerIx(slot), name.into());
+        }
         PeerIx(slot)
     }
 
-    /// Takes a peer out of the books, its entry in the expiry index included. O(log P).
-    pub(super) fn remove(&mut self, ix: PeerIx) -> Peer {
+    /// Takes a peer and its name out of the books, its entry in the expiry index included.
+    /// O(log P).
+    pub(super) fn remove(&mut self, ix: PeerIx) -> (Peer, Option<Box<str>>) {
         let peer = self.slots.remove(ix.0 as usize);
         let hash = self.hasher.hash_one(peer.id);
         if let Ok(entry) = self.by_id.find_entry(hash, |slot| *slot == ix.0) {
             entry.remove();
         }
         self.expiry.remove(ix);
-        peer
+        (peer, self.names.remove(&ix))
     }
 
     /// Lets the lease end `expires_in` from now. O(1) where that extends it.

@@ -24,7 +24,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::{
-    Arrival, Locks, SemaphoreIx, Timestamp,
+    Arrival, Lock, Locks, SemaphoreIx, Timestamp,
     queue::Semaphore,
     units::{AskIx, PeerIx},
 };
@@ -47,6 +47,8 @@ pub(super) struct Ask {
 pub(super) struct Permits {
     pub(super) semaphores: Vec<Semaphore>,
     pub(super) asks: Slab<Ask>,
+    /// Whether nothing is granted yet: a recovery window lasts.
+    pub(super) is_closed: bool,
     arrivals: u64,
     /// Semaphores in whose queues somebody may be able to go on (see `settle`).
     moved: SmallVec<[SemaphoreIx; 4]>,
@@ -55,10 +57,11 @@ pub(super) struct Permits {
 }
 
 impl Permits {
-    pub(super) fn new(semaphores: Vec<Semaphore>) -> Self {
+    pub(super) fn new(semaphores: Vec<Semaphore>, is_closed: bool) -> Self {
         Permits {
             semaphores,
             asks: Slab::new(),
+            is_closed,
             arrivals: 0,
             moved: SmallVec::new(),
             granted: Vec::new(),
@@ -84,6 +87,20 @@ impl Permits {
             self.serve(semaphore);
         }
         self.granted.drain(..)
+    }
+
+    /// From now on permits are granted. Whoever waited for that is served by `settle`.
+    pub(super) fn open(&mut self) {
+        self.is_closed = false;
+        self.moved.extend((0..self.semaphores.len() as u32).map(SemaphoreIx));
+    }
+
+    /// The first lock of these that a new ask would have to wait for.
+    pub(super) fn first_obstacle(&self, locks: &Locks) -> Option<Lock> {
+        let latest = Arrival(self.arrivals);
+        let is_free =
+            |lock: &&Lock| !self.is_closed && self[lock.semaphore].has_room_for(latest, lock.count);
+        locks.iter().find(|lock| !is_free(lock)).copied()
     }
 
     /// A new ask, for locks in walking order, at least one. It is granted as far as possible at
@@ -161,7 +178,7 @@ impl Permits {
         while let Some((_, ix)) = self[semaphore].standing.first_key_value() {
             let ix = *ix;
             let ask = &self[ix];
-            if ask.locks[ask.stage].count > self[semaphore].room() {
+            if self.is_closed || ask.locks[ask.stage].count > self[semaphore].room() {
                 break;
             }
             self[semaphore].standing.pop_first();
@@ -175,7 +192,7 @@ impl Permits {
         while let Some(lock) = ask.locks.get(ask.stage) {
             let semaphore = &mut self.semaphores[lock.semaphore.0 as usize];
             semaphore.approaching.remove(&ask.arrival);
-            if !semaphore.has_room_for(ask.arrival, lock.count) {
+            if self.is_closed || !semaphore.has_room_for(ask.arrival, lock.count) {
                 semaphore.standing.insert(ask.arrival, ix);
                 return;
             }

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Leases, Locks, PeerId, SemaphoreIx, Timestamp};
+use super::{
+    Effects, Error, Leases, Lock, PeerId, SemaphoreIx, Timestamp, Token, leases::SLICE,
+    peers::Peer, units::PeerIx,
+};
 
 /// Names of semaphores, and the counts of their locks.
 pub type NamedLocks = Vec<(Arc<str>, i64)>;
@@ -29,10 +32,14 @@ pub struct SemaphoreSnapshot {
 pub struct PeerSnapshot {
     /// Its id.
     pub id: PeerId,
+    /// What people call it.
+    pub name: Option<Box<str>>,
     /// What is left of its lease.
     pub expires_in: Duration,
     /// Names and counts of the locks that it holds.
     pub acquired: NamedLocks,
+    /// Names and tokens of those locks that have one.
+    pub tokens: Vec<(Arc<str>, Token)>,
     /// Names and counts of the locks that it waits for.
     pub pending: NamedLocks,
 }
@@ -54,21 +61,45 @@ impl Leases {
 
     /// All peers, in no particular order. O(peers): the one operation that looks at each.
     pub fn peers(&self, now: Timestamp) -> impl Iterator<Item = PeerSnapshot> {
-        self.peers.iter().filter(move |(_, peer)| !peer.is_due(now)).map(move |(_, peer)| {
-            PeerSnapshot {
-                id: peer.id,
-                expires_in: peer.valid_until.since(now),
-                acquired: self.named(&peer.held),
-                pending: peer
-                    .pending
-                    .map_or_else(Vec::new, |ask| self.named(&self.permits[ask].locks)),
-            }
-        })
+        let living = self.peers.iter().filter(move |(_, peer)| !peer.is_due(now));
+        living.map(move |(ix, _)| self.snapshot(ix, now))
+    }
+
+    /// One peer. O(its locks).
+    ///
+    /// # Errors
+    /// [`Error::UnknownPeer`].
+    pub fn peer(
+        &mut self,
+        id: PeerId,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<PeerSnapshot, Error> {
+        self.expire(now, SLICE, effects);
+        let peer = self.find(id, now, effects).ok_or(Error::UnknownPeer)?;
+        Ok(self.snapshot(peer, now))
+    }
+
+    fn snapshot(&self, ix: PeerIx, now: Timestamp) -> PeerSnapshot {
+        let peer: &Peer = &self.peers[ix];
+        let with_token = peer.held.iter().filter_map(|held| Some((held.lock, held.token?)));
+        PeerSnapshot {
+            id: peer.id,
+            name: self.peers.name(ix).map(Box::from),
+            expires_in: peer.expires_in(now),
+            acquired: self.named(&peer.held),
+            tokens: with_token.map(|(lock, token)| (self.name(lock.semaphore), token)).collect(),
+            pending: peer.pending.map_or_else(Vec::new, |ask| self.named(&self.permits[ask].locks)),
+        }
     }
 
     /// Names and counts of some locks.
-    pub fn named(&self, locks: &Locks) -> NamedLocks {
-        let name = |semaphore: SemaphoreIx| self.permits[semaphore].name.clone();
-        locks.iter().map(|lock| (name(lock.semaphore), lock.count)).collect()
+    pub fn named<L: AsRef<Lock>>(&self, locks: &[L]) -> NamedLocks {
+        let locks = locks.iter().map(AsRef::as_ref);
+        locks.map(|lock| (self.name(lock.semaphore), lock.count)).collect()
+    }
+
+    fn name(&self, semaphore: SemaphoreIx) -> Arc<str> {
+        self.permits[semaphore].name.clone()
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Arrival, Effect, Effects, Error, Leases, PeerId, Progress, SemaphoreConfig, Timestamp,
-    invariants,
+    Arrival, Asking, Effect, Effects, Error, Leases, NewPeer, PeerId, Progress, Restored, Rules,
+    SemaphoreConfig, Standing, Terms, Timestamp, Token, invariants,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -18,10 +18,14 @@ struct World {
 
 impl World {
     fn new(semaphores: &[(&str, i64, i32)]) -> Self {
+        World::with_rules(semaphores, Rules::default())
+    }
+
+    fn with_rules(semaphores: &[(&str, i64, i32)], rules: Rules) -> Self {
         let config = |(name, max, level): &(&str, i64, i32)| {
             ((*name).to_owned(), SemaphoreConfig { max: *max, level: *level })
         };
-        let leases = Leases::new(semaphores.iter().map(config));
+        let leases = Leases::new(semaphores.iter().map(config), rules);
         World { leases, now: Timestamp::default(), effects: Effects::new() }
     }
 
@@ -49,20 +53,47 @@ impl World {
     }
 
     fn new_peer(&mut self, id: u64, expires_in: Duration) {
-        assert!(self.step(|leases, now, fx| leases.new_peer(PeerId(id), expires_in, now, fx)));
+        let new = NewPeer { expires_in, name: None, acquire: &[], may_queue: true };
+        let made = self.step(|leases, now, fx| leases.new_peer(PeerId(id), new, now, fx));
+        assert_eq!(Ok(Progress::Acquired(None)), made.map(|standing| standing.progress));
+    }
+
+    /// Makes a peer that asks for these locks at once.
+    fn make(&mut self, id: u64, acquire: &[(&str, i64)]) -> Result<bool, Error> {
+        let new = NewPeer { expires_in: HOUR, name: None, acquire, may_queue: true };
+        self.step(|leases, now, fx| leases.new_peer(PeerId(id), new, now, fx)).map(is_acquired)
+    }
+
+    fn ask(&mut self, id: u64, asking: Asking<'_>, may_queue: bool) -> Result<Standing, Error> {
+        let terms = Terms { expires_in: None, may_queue };
+        self.step(|leases, now, fx| leases.acquire(PeerId(id), asking, terms, now, fx))
+    }
+
+    /// Asks for one lock, and has the lease renewed.
+    fn ask_for(&mut self, id: u64, lock: (&str, i64), expires_in: Duration) -> Result<bool, Error> {
+        let terms = Terms { expires_in: Some(expires_in), may_queue: true };
+        self.step(|leases, now, fx| leases.acquire(PeerId(id), Asking::Lock(lock), terms, now, fx))
+            .map(is_acquired)
     }
 
     fn acquire_all(&mut self, id: u64, wanted: &[(&str, i64)]) -> Result<bool, Error> {
-        self.step(|leases, now, fx| leases.acquire(PeerId(id), wanted, None, now, fx))
-            .map(|progress| progress == Progress::Acquired)
+        self.ask(id, Asking::Together(wanted), true).map(is_acquired)
     }
 
     fn acquire(&mut self, id: u64, semaphore: &str, count: i64) -> Result<bool, Error> {
-        self.acquire_all(id, &[(semaphore, count)])
+        self.ask(id, Asking::Lock((semaphore, count)), true).map(is_acquired)
+    }
+
+    /// The token with which a repetition of the ask is answered.
+    fn token(&mut self, id: u64, semaphore: &str, count: i64) -> Option<u64> {
+        match self.ask(id, Asking::Lock((semaphore, count)), true).unwrap().progress {
+            Progress::Acquired(token) => token.map(Token::number),
+            Progress::Pending(_) => panic!("`{semaphore}` is pending"),
+        }
     }
 
     fn release(&mut self, id: u64, semaphore: &str) -> Result<(), Error> {
-        self.step(|leases, now, fx| leases.release(PeerId(id), semaphore, now, fx))
+        self.step(|leases, now, fx| leases.release(PeerId(id), semaphore, now, fx)).map(drop)
     }
 
     fn remove(&mut self, id: u64) -> bool {
@@ -71,11 +102,21 @@ impl World {
 
     fn heartbeat(&mut self, id: u64, seconds: u64) -> Result<(), Error> {
         let expires_in = Duration::from_secs(seconds);
-        self.step(|leases, now, fx| leases.heartbeat(PeerId(id), expires_in, now, fx))
+        self.step(|leases, now, fx| leases.heartbeat(PeerId(id), expires_in, now, fx)).map(drop)
     }
 
     fn restore(&mut self, id: u64, acquired: &[(&str, i64)]) -> Result<(), Error> {
-        self.step(|leases, now, fx| leases.restore(PeerId(id), acquired, HOUR, now, fx))
+        self.restore_with(id, acquired, &[])
+    }
+
+    fn restore_with(
+        &mut self,
+        id: u64,
+        acquired: &[(&str, i64)],
+        tokens: &[(&str, u64)],
+    ) -> Result<(), Error> {
+        let restored = Restored { acquired, tokens, name: None, expires_in: HOUR };
+        self.step(|leases, now, fx| leases.restore(PeerId(id), restored, now, fx)).map(drop)
     }
 
     fn expire(&mut self) -> usize {
@@ -83,7 +124,8 @@ impl World {
     }
 
     fn is_acquired(&mut self, id: u64) -> Result<bool, Error> {
-        self.step(|leases, now, fx| leases.is_acquired(PeerId(id), now, fx))
+        let asked = self.step(|leases, now, fx| leases.is_acquired(PeerId(id), now, fx));
+        asked.map(|(is_acquired, _)| is_acquired)
     }
 
     fn remainder(&mut self, semaphore: &str) -> i64 {
@@ -94,6 +136,10 @@ impl World {
     fn acquired(&mut self, ids: impl IntoIterator<Item = u64>) -> Vec<u64> {
         ids.into_iter().filter(|id| self.is_acquired(*id) == Ok(true)).collect()
     }
+}
+
+fn is_acquired(standing: Standing) -> bool {
+    matches!(standing.progress, Progress::Acquired(_))
 }
 
 mod acquiring {
@@ -191,7 +237,7 @@ mod acquiring {
 
         assert_eq!(Ok(true), world.acquire(2, "A", 1));
 
-        assert!(matches!(world.effects[..], [Effect::Withdrawn(_), Effect::Acquired(_)]));
+        assert!(matches!(world.effects[..], [Effect::Withdrawn(_), Effect::Acquired { .. }]));
         assert_eq!(Ok(false), world.is_acquired(3));
         assert_eq!(0, world.remainder("A"));
     }
@@ -271,8 +317,7 @@ mod refusals {
         let mut world = World::new(&[("A", 1, 0)]);
         world.new_peer(1, Duration::from_secs(10));
 
-        let result = world
-            .step(|leases, now, fx| leases.acquire(PeerId(1), &[("A", 2)], Some(HOUR), now, fx));
+        let result = world.ask_for(1, ("A", 2), HOUR);
 
         assert_eq!(Err(Error::CountAboveMax { count: 2, max: 1 }), result);
         assert_eq!(1, world.at(10).expire());
@@ -463,10 +508,7 @@ mod expiring {
         world.new_peer(7, Duration::from_secs(10));
 
         world.acquire(6, "A", 1).unwrap();
-        let lease = Some(Duration::from_secs(20));
-        world
-            .step(|leases, now, fx| leases.acquire(PeerId(7), &[("A", 1)], lease, now, fx))
-            .unwrap();
+        world.ask_for(7, ("A", 1), Duration::from_secs(20)).unwrap();
 
         assert_eq!(1, world.at(19).expire());
         assert_eq!(1, world.at(20).expire());
@@ -510,7 +552,7 @@ mod expiring {
 
         assert_eq!(3, world.at(10).expire());
 
-        let acquired = |effect: &&Effect| matches!(effect, Effect::Acquired(_));
+        let acquired = |effect: &&Effect| matches!(effect, Effect::Acquired { .. });
         assert_eq!(1, world.effects.iter().filter(acquired).count());
         assert_eq!(Ok(true), world.is_acquired(1));
     }
@@ -663,7 +705,7 @@ mod several_at_once {
         assert_eq!(1, world.remainder("B"), "but not acquired");
         world.release(2, "A").unwrap();
 
-        assert!(matches!(world.effects[..], [Effect::Withdrawn(_), Effect::Acquired(_)]));
+        assert!(matches!(world.effects[..], [Effect::Withdrawn(_), Effect::Acquired { .. }]));
         assert_eq!(Ok(true), world.is_acquired(3));
     }
 
@@ -753,8 +795,410 @@ fn longest_pending_is_counted_from_the_arrival_of_the_first() {
 #[test]
 fn taken_id_makes_no_peer() {
     let mut world = World::with_max(1);
-    world.acquire(1, "A", 1).unwrap();
+    world.restore(9, &[("A", 1)]).unwrap();
 
-    assert!(!world.step(|leases, now, fx| leases.new_peer(PeerId(1), HOUR, now, fx)));
+    assert_eq!(Err(Error::PeerExists { id: PeerId(9) }), world.make(9, &[]));
     assert_eq!(0, world.remainder("A"));
+    assert!(world.leases.is_taken(PeerId(9), world.now));
+    assert!(!world.leases.is_taken(PeerId(10), world.now));
+}
+
+mod making {
+    use super::*;
+
+    /// `A` and `B` at level 1, `C` below them.
+    fn world() -> World {
+        World::new(&[("A", 1, 1), ("B", 2, 1), ("C", 1, 0)])
+    }
+
+    #[test]
+    fn peer_is_made_with_all_its_locks_or_waits_for_them_together() {
+        let mut world = world();
+
+        assert_eq!(Ok(true), world.make(1, &[("A", 1), ("B", 1)]));
+        assert_eq!(Ok(false), world.make(2, &[("A", 1), ("B", 1)]));
+        assert_eq!((0, 1), (world.remainder("A"), world.remainder("B")));
+        assert!(world.remove(1));
+
+        assert_eq!(Ok(true), world.is_acquired(2));
+        assert_eq!((0, 1), (world.remainder("A"), world.remainder("B")));
+    }
+
+    #[test]
+    fn same_again_changes_nothing_but_the_lease() {
+        let mut world = world();
+        let (held, pending) = ([("A", 1), ("B", 1)], [("B", 2)]);
+        assert_eq!(Ok(true), world.make(1, &held));
+        assert_eq!(Ok(false), world.make(2, &pending));
+        assert_eq!(Ok(true), world.make(3, &[]));
+
+        world.at(3_000);
+        assert_eq!(Ok(true), world.make(1, &[("B", 1), ("A", 1)]));
+        assert_eq!(Ok(false), world.make(2, &pending));
+        assert_eq!(Ok(true), world.make(3, &[]));
+
+        assert_eq!(0, world.at(6_599).expire());
+        assert_eq!(3, world.at(6_600).expire());
+    }
+
+    #[test]
+    fn same_again_is_the_same_with_what_was_nested_since() {
+        let mut world = world();
+        assert_eq!(Ok(true), world.make(1, &[("B", 1)]));
+        assert_eq!(Ok(true), world.acquire(1, "C", 1));
+        assert_eq!(Ok(true), world.make(2, &[]));
+        assert_eq!(Ok(true), world.acquire(2, "A", 1));
+
+        assert_eq!(Ok(true), world.make(1, &[("B", 1)]));
+        assert_eq!(Ok(true), world.make(2, &[]));
+    }
+
+    /// What is left may be less than what the maker believes to have.
+    #[test]
+    fn anything_else_is_refused() {
+        let mut world = world();
+        world.make(1, &[("A", 1), ("B", 2)]).unwrap();
+        let exists = |id| Err(Error::PeerExists { id: PeerId(id) });
+
+        for other in [&[][..], &[("A", 1)], &[("A", 1), ("B", 1)], &[("A", 1), ("C", 1)]] {
+            assert_eq!(exists(1), world.make(1, other));
+        }
+        world.acquire(1, "B", 1).unwrap();
+        assert_eq!(exists(1), world.make(1, &[("A", 1), ("B", 2)]), "it shrank");
+        assert_eq!(exists(1), world.make(1, &[("A", 1), ("B", 1)]), "not what it asked for");
+        world.make(2, &[("B", 1)]).unwrap();
+        world.release(2, "B").unwrap();
+        assert_eq!(exists(2), world.make(2, &[("B", 1)]), "it was given back");
+        world.acquire(2, "B", 1).unwrap();
+        assert_eq!(exists(2), world.make(2, &[("B", 1)]), "it is another lock");
+        world.make(3, &[("A", 1)]).unwrap();
+        world.release(3, "A").unwrap();
+        assert_eq!(exists(3), world.make(3, &[("A", 1)]), "it was cancelled");
+    }
+
+    #[test]
+    fn refusal_makes_no_peer() {
+        let mut world = world();
+        world.make(1, &[("A", 1)]).unwrap();
+        let below = Error::CountBelowOne { found: 0 };
+        let twice = Error::BadNames { found: "B".to_owned() };
+
+        assert_eq!(Err(Error::UnknownSemaphore), world.make(2, &[("A", 1), ("Z", 1)]));
+        assert_eq!(Err(Error::CountAboveMax { count: 3, max: 2 }), world.make(2, &[("B", 3)]));
+        assert_eq!(Err(below), world.make(2, &[("A", 1), ("B", 0)]));
+        assert_eq!(Err(twice), world.make(2, &[("B", 1), ("B", 1)]));
+        let new = NewPeer { expires_in: HOUR, name: None, acquire: &[("A", 1)], may_queue: false };
+        let would_wait = Error::WouldWait { semaphore: "A".to_owned(), count: 1 };
+        let made = world.step(|leases, now, fx| leases.new_peer(PeerId(2), new, now, fx));
+        assert_eq!(Err(would_wait), made);
+
+        assert_eq!(1, world.leases.peer_count());
+    }
+
+    #[test]
+    fn names_are_shown_and_go_with_their_peers() {
+        let mut world = World::with_max(1);
+        let name = Some("etl@node7");
+        let new = NewPeer { expires_in: HOUR, name, acquire: &[("A", 1)], may_queue: true };
+        world.step(|leases, now, fx| leases.new_peer(PeerId(6), new, now, fx)).unwrap();
+
+        let shown = world.step(|leases, now, fx| leases.peer(PeerId(6), now, fx)).unwrap();
+        assert_eq!(name, shown.name.as_deref());
+        world.at(3_600).expire();
+        let expired = world.effects.iter().find_map(|effect| match effect {
+            Effect::Expired { peer: PeerId(6), name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        assert_eq!(Some(name.map(Box::from)), expired);
+        world.new_peer(7, HOUR);
+        let shown = world.step(|leases, now, fx| leases.peer(PeerId(7), now, fx)).unwrap();
+        assert_eq!(None, shown.name, "its place in the books is used again");
+    }
+}
+
+mod trying {
+    use super::*;
+
+    fn would_wait(semaphore: &str, count: i64) -> Result<Standing, Error> {
+        Err(Error::WouldWait { semaphore: semaphore.to_owned(), count })
+    }
+
+    #[test]
+    fn what_is_free_is_acquired_and_nothing_else_is_queued() {
+        let mut world = World::with_max(2);
+
+        assert!(world.ask(1, Asking::Lock(("A", 1)), false).is_ok_and(is_acquired));
+        assert_eq!(would_wait("A", 2), world.ask(2, Asking::Lock(("A", 2)), false));
+
+        assert_eq!(Ok(true), world.is_acquired(2));
+        assert_eq!(Ok(true), world.acquire(3, "A", 1), "nobody stands before it");
+    }
+
+    #[test]
+    fn nobody_slips_past_the_queue() {
+        let mut world = World::with_max(2);
+        world.acquire(1, "A", 1).unwrap();
+        assert_eq!(Ok(false), world.acquire(2, "A", 2));
+
+        assert_eq!(would_wait("A", 1), world.ask(3, Asking::Lock(("A", 1)), false));
+    }
+
+    #[test]
+    fn all_of_several_must_be_free() {
+        let mut world = World::new(&[("A", 1, 0), ("B", 1, 1)]);
+        world.peers(2);
+        world.acquire(1, "A", 1).unwrap();
+
+        let both = Asking::Together(&[("A", 1), ("B", 1)]);
+        assert_eq!(would_wait("A", 1), world.ask(2, both, false));
+
+        assert_eq!(1, world.remainder("B"));
+        world.release(1, "A").unwrap();
+        assert!(world.ask(2, both, false).is_ok_and(is_acquired));
+        assert!(world.ask(2, both, false).is_ok_and(is_acquired), "a repetition");
+    }
+
+    #[test]
+    fn pending_ask_keeps_its_place() {
+        let mut world = World::with_max(3);
+        world.acquire(1, "A", 3).unwrap();
+        assert_eq!(Ok(false), world.acquire(2, "A", 2));
+
+        assert_eq!(would_wait("A", 2), world.ask(2, Asking::Lock(("A", 2)), false));
+        assert_eq!(would_wait("A", 2), world.ask(2, Asking::Lock(("A", 1)), false));
+
+        world.release(1, "A").unwrap();
+        assert_eq!(1, world.remainder("A"), "it did not shrink either");
+    }
+}
+
+mod tokens {
+    use super::*;
+
+    #[test]
+    fn token_of_each_grant_is_greater_than_all_before() {
+        let rules = Rules { tokens_above: 1_000, ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 1, 0), ("B", 9, 0)], rules);
+        world.peers(3);
+
+        world.acquire(1, "A", 1).unwrap();
+        world.acquire(2, "A", 1).unwrap();
+        world.acquire(3, "B", 1).unwrap();
+        world.release(1, "A").unwrap();
+
+        assert_eq!(Some(1_002), world.token(3, "B", 1));
+        assert_eq!(Some(1_003), world.token(2, "A", 1), "granted after that of `B`");
+        let is_told = |effect: &Effect| matches!(effect, Effect::Acquired { .. });
+        assert!(!world.effects.iter().any(is_told), "a repetition is no grant");
+        world.release(2, "A").unwrap();
+        world.acquire(2, "A", 1).unwrap();
+        assert_eq!(Some(1_004), world.token(2, "A", 1));
+    }
+
+    #[test]
+    fn waiting_ask_is_told_the_token_that_its_repetition_gets() {
+        let mut world = World::with_max(1);
+        world.acquire(1, "A", 1).unwrap();
+        world.acquire(2, "A", 1).unwrap();
+
+        world.release(1, "A").unwrap();
+        let told = world.effects.iter().find_map(|effect| match effect {
+            Effect::Acquired { token, .. } => Some(token.number()),
+            _ => None,
+        });
+
+        assert!(told.is_some());
+        assert_eq!(told, world.token(2, "A", 1));
+    }
+
+    #[test]
+    fn locks_of_one_ask_share_their_token_and_keep_it_while_they_shrink() {
+        let mut world = World::new(&[("A", 5, 1), ("B", 5, 1), ("C", 5, 0)]);
+        world.peers(1);
+
+        world.acquire_all(1, &[("A", 2), ("B", 2)]).unwrap();
+        world.acquire(1, "C", 1).unwrap();
+
+        let token = world.token(1, "A", 1);
+        assert!(token.is_some());
+        assert_eq!(token, world.token(1, "B", 2));
+        assert_ne!(token, world.token(1, "C", 1));
+        let both = world.ask(1, Asking::Together(&[("A", 1), ("B", 2)]), true).unwrap();
+        assert_eq!(Progress::Acquired(token.and_then(Token::new)), both.progress);
+        let mixed = world.ask(1, Asking::Together(&[("B", 2), ("C", 1)]), true).unwrap();
+        assert_eq!(Progress::Acquired(None), mixed.progress, "granted by different asks");
+    }
+
+    #[test]
+    fn restored_lock_keeps_the_token_that_it_comes_with_and_is_given_none() {
+        let rules = Rules { tokens_above: 1_000, ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 5, 0), ("B", 5, 0)], rules);
+
+        world.restore_with(1, &[("A", 1), ("B", 1)], &[("A", 1_000)]).unwrap();
+
+        assert_eq!(Some(1_000), world.token(1, "A", 1));
+        assert_eq!(None, world.token(1, "B", 1));
+        assert_eq!(Ok(()), world.restore(1, &[("A", 1), ("B", 1)]), "any token will do");
+        assert_eq!(Some(1_000), world.token(1, "A", 1));
+        let other = world.restore_with(1, &[("A", 1), ("B", 1)], &[("A", 999)]);
+        assert_eq!(Err(Error::RestoreConflict), other);
+    }
+
+    #[test]
+    fn tokens_that_no_earlier_start_granted_are_not_restored() {
+        let rules = Rules { tokens_above: 1_000, ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 5, 0), ("B", 5, 0)], rules);
+        let bad = |token| Err(Error::BadToken { semaphore: "A".to_owned(), token, max: 1_000 });
+        let without = Err(Error::TokenWithoutLock { semaphore: "B".to_owned() });
+
+        for token in [0, 1_001, u64::MAX] {
+            assert_eq!(bad(token), world.restore_with(1, &[("A", 1)], &[("A", token)]));
+        }
+        assert_eq!(without, world.restore_with(1, &[("A", 1)], &[("B", 1)]));
+        assert_eq!(Err(Error::UnknownSemaphore), world.restore_with(1, &[("A", 1)], &[("Z", 1)]));
+        assert_eq!(
+            Err(Error::BadNames { found: "A".to_owned() }),
+            world.restore_with(1, &[("A", 1)], &[("A", 1), ("A", 2)])
+        );
+        assert_eq!(0, world.leases.peer_count());
+    }
+}
+
+mod limits {
+    use super::*;
+
+    #[test]
+    fn there_are_never_more_peers_than_the_limit() {
+        let rules = Rules { max_peers: 2, ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 5, 0)], rules);
+        world.peers(2);
+        let full = || Err(Error::TooManyPeers { max: 2 });
+
+        assert_eq!(full(), world.make(3, &[("A", 1)]));
+        assert_eq!(full().map(drop), world.restore(3, &[("A", 1)]));
+        assert_eq!(Ok(true), world.make(2, &[]), "it exists already");
+        assert_eq!(5, world.remainder("A"));
+        world.remove(1);
+        assert_eq!(Ok(true), world.make(3, &[("A", 1)]));
+        assert_eq!(Ok(true), world.at(3_600).make(4, &[]), "the others have expired");
+    }
+
+    #[test]
+    fn longer_leases_are_refused_wherever_they_are_asked_for() {
+        let max = Duration::from_secs(60);
+        let rules = Rules { max_expires_in: Some(max), ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 5, 0)], rules);
+        world.new_peer(1, max);
+        let refused = || Error::LeaseTooLong { expires_in: HOUR, max };
+
+        assert_eq!(Err(refused()), world.make(2, &[]));
+        assert_eq!(Err(refused()), world.restore(2, &[]));
+        assert_eq!(Err(refused()), world.heartbeat(1, 3_600));
+        assert_eq!(Err(refused()), world.ask_for(1, ("A", 1), HOUR));
+
+        assert_eq!(5, world.remainder("A"));
+        assert_eq!(1, world.at(60).expire());
+    }
+}
+
+mod recovery {
+    use super::*;
+
+    /// Grants nothing for ten seconds.
+    fn world() -> World {
+        let grants_from = Timestamp::new(Duration::from_secs(10));
+        let rules = Rules { grants_from, ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 2, 0), ("B", 1, 1)], rules);
+        world.peers(3);
+        world
+    }
+
+    #[test]
+    fn nothing_is_granted_before_the_window_ends_and_then_the_queues_are_served_at_once() {
+        let mut world = world();
+
+        assert_eq!(Ok(false), world.acquire(1, "A", 2));
+        assert_eq!(Ok(false), world.acquire_all(2, &[("A", 1), ("B", 1)]));
+        assert_eq!(0, world.at(9).expire());
+        assert_eq!(Ok(false), world.is_acquired(1));
+        assert_eq!(Some(Timestamp::new(Duration::from_secs(10))), world.leases.next_expiry());
+
+        world.at(10).expire();
+        assert!(world.effects.contains(&Effect::RecoveryEnded));
+        assert_eq!(vec![1], world.acquired([1, 2]), "in the order in which they came");
+        assert_eq!(None, world.leases.grants_from());
+        assert_eq!(Ok(false), world.acquire(3, "A", 1));
+        world.remove(1);
+        assert_eq!(vec![2, 3], world.acquired([2, 3]));
+    }
+
+    #[test]
+    fn restored_locks_count_when_the_window_ends() {
+        let mut world = world();
+        assert_eq!(Ok(false), world.acquire(1, "A", 1));
+        assert_eq!(Ok(false), world.acquire(2, "A", 1));
+
+        assert_eq!(Ok(()), world.restore(9, &[("A", 1)]));
+        assert_eq!(Ok(true), world.acquire(9, "A", 1), "it has it already");
+        world.at(10).expire();
+
+        assert_eq!(vec![1], world.acquired([1, 2]));
+        assert_eq!(0, world.remainder("A"));
+    }
+
+    #[test]
+    fn ask_that_would_not_wait_is_refused() {
+        let mut world = world();
+
+        let refused = world.ask(1, Asking::Lock(("A", 1)), false);
+
+        assert_eq!(Err(Error::WouldWait { semaphore: "A".to_owned(), count: 1 }), refused);
+    }
+}
+
+mod revoking {
+    use super::*;
+
+    fn revoke(world: &mut World, id: u64) -> bool {
+        world.step(|leases, now, fx| leases.revoke(PeerId(id), now, fx))
+    }
+
+    #[test]
+    fn revoked_peer_stays_away_until_its_lease_would_have_ended() {
+        let mut world = World::with_max(1);
+        world.acquire(1, "A", 1).unwrap();
+        world.acquire(2, "A", 1).unwrap();
+        let revoked = || Error::Revoked { id: PeerId(1) };
+
+        assert!(revoke(&mut world, 1));
+        assert!(!revoke(&mut world, 1));
+
+        assert_eq!(Ok(true), world.is_acquired(2));
+        assert_eq!(Err(revoked()), world.restore(1, &[("A", 1)]));
+        assert_eq!(Err(revoked()), world.make(1, &[("A", 1)]));
+        assert!(world.leases.is_taken(PeerId(1), world.now));
+        assert_eq!(Err(revoked()), world.at(3_599).restore(1, &[]));
+        assert_eq!(Ok(()), world.at(3_600).restore(1, &[]));
+    }
+
+    #[test]
+    fn released_peer_may_come_back() {
+        let mut world = World::with_max(1);
+        world.acquire(1, "A", 1).unwrap();
+
+        world.remove(1);
+
+        assert_eq!(Ok(()), world.restore(1, &[("A", 1)]));
+    }
+
+    #[test]
+    fn those_whose_time_is_over_are_forgotten() {
+        let mut world = World::with_max(1);
+        for id in 100..200 {
+            world.at(id).new_peer(id, Duration::from_secs(10));
+            assert!(revoke(&mut world, id));
+        }
+
+        assert!(world.leases.revoked.len() <= 10, "{}", world.leases.revoked.len());
+    }
 }

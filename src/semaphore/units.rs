@@ -1,6 +1,6 @@
 //! The small value types of the pure room: ids, indices, and a lock.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 use smallvec::SmallVec;
 
@@ -39,5 +39,56 @@ pub struct Lock {
     pub count: i64,
 }
 
-/// The locks of one peer or one ask. Most have a single one, which then costs no allocation.
+/// The locks of one ask, in walking order (see `permits`). Most have a single one, which then costs
+/// no allocation.
 pub type Locks = SmallVec<[Lock; 1]>;
+
+/// A fencing token: greater than those of all grants before it, also across restarts, and below
+/// 2^53 so that JavaScript holds it exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(NonZeroU64);
+
+impl Token {
+    /// The token of that number; 0 is none.
+    pub fn new(number: u64) -> Option<Token> {
+        NonZeroU64::new(number).map(Token)
+    }
+
+    /// The token that follows that number.
+    pub(super) fn after(number: u64) -> Token {
+        Token(NonZeroU64::MIN.saturating_add(number))
+    }
+
+    /// Its number, at least 1.
+    pub fn number(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A lock that a peer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What is held.
+    pub lock: Lock,
+    /// Drawn when the lock was granted, the same for all locks of one ask. A lock that was restored
+    /// without its token has none.
+    pub token: Option<Token>,
+}
+
+impl AsRef<Lock> for Lock {
+    fn as_ref(&self) -> &Lock {
+        self
+    }
+}
+
+impl AsRef<Lock> for Held {
+    fn as_ref(&self) -> &Lock {
+        &self.lock
+    }
+}

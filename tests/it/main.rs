@@ -7,17 +7,22 @@
 mod client;
 mod server;
 
+mod admin;
 mod bad_input;
 mod cli;
 mod gelf;
+mod limits;
 mod locks;
 mod logging;
 mod metrics;
 mod pages;
 mod peers;
 mod readme;
+mod recovery;
 mod refusals;
 mod restore;
 mod routes;
 mod shutdown;
+mod together;
+mod tokens;
 mod waiting;

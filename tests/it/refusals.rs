@@ -111,11 +111,21 @@ fn malformed_requests_say_what_was_wrong_and_what_is_expected() {
         ("PUT", &beat, r#"{"expires_in":5}"#, ["integer `5`", "line 1 column 15"]),
         ("PUT", &beat, r#"{"expires_in":"5"}"#, ["`5` is not a duration", "`30s`"]),
         ("PUT", &beat, "{", ["EOF", "line 1 column 1"]),
-        ("PUT", &format!("{beat}?expires_in=1s"), r#"{"expires_in":"5m"}"#, ["query", "none"]),
+        (
+            "PUT",
+            &format!("{beat}?expires_in=1s"),
+            r#"{"expires_in":"5m"}"#,
+            ["unknown parameter `expires_in`", "expected one of: block_for, queue"],
+        ),
         ("PUT", &beat, r#"["5m",1]"#, ["expected names with values", "{\"expires_in\": \"5m\"}"]),
         ("POST", "/new_peer", r#"["5m"]"#, ["invalid type: sequence", "names with values"]),
         ("POST", "/new_peer", r#"{"expires_in":"5m"} x"#, ["trailing characters", "column 21"]),
-        ("POST", "/new_peer?block_for=1s", r#"{"expires_in":"5m"}"#, ["query", "none"]),
+        (
+            "POST",
+            "/new_peer?block_for=1s",
+            r#"{"expires_in":"5m"}"#,
+            ["invalid query", "without `acquire` in the body"],
+        ),
         ("POST", "/restore", r#"["5m",42,{"A":1}]"#, ["invalid type: sequence", "peer_id\": 42"]),
         (
             "POST",
@@ -249,7 +259,7 @@ fn routes_that_act_refuse_a_query_that_they_do_not_know() {
     server.acquire(peer, "A", 1);
 
     for (method, path) in [
-        ("DELETE", format!("/peers/{peer}?revoke=true")),
+        ("POST", "/restore?x=1".to_owned()),
         ("DELETE", format!("/peers/{peer}/A?x=1")),
         ("POST", "/remove_expired?x=1".to_owned()),
     ] {

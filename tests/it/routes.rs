@@ -3,10 +3,11 @@
 use crate::server::Server;
 
 /// Each path, and the methods that it has.
-const ROUTES: [(&str, &str); 17] = [
+const ROUTES: [(&str, &str); 18] = [
     ("/", "GET, HEAD"),
     ("/health", "GET, HEAD"),
     ("/health/ready", "GET, HEAD"),
+    ("/health/granting", "GET, HEAD"),
     ("/version", "GET, HEAD"),
     ("/favicon.ico", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
@@ -14,8 +15,8 @@ const ROUTES: [(&str, &str); 17] = [
     ("/peers/", "GET, HEAD"),
     ("/peers", "GET, HEAD"),
     ("/peer/", "GET, HEAD"),
-    ("/peers/1", "DELETE, PUT"),
-    ("/peer/1", "DELETE, PUT"),
+    ("/peers/1", "DELETE, GET, HEAD, PUT"),
+    ("/peer/1", "DELETE, GET, HEAD, PUT"),
     ("/peers/1/A", "DELETE, PUT"),
     ("/peers/1/is_acquired", "DELETE, GET, HEAD, PUT"),
     ("/remainder?semaphore=A", "GET, HEAD"),

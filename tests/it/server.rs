@@ -50,6 +50,15 @@ pub fn throttle() -> Command {
     command
 }
 
+/// Starts the command with a configuration that it must refuse, and returns its complaint.
+pub fn refusal_to_start(configuration: &str) -> String {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("throttle.toml"), configuration).unwrap();
+    let output = throttle().current_dir(&directory).args(["--port", "0"]).output().unwrap();
+    assert_eq!(Some(1), output.status.code());
+    String::from_utf8(output.stderr).unwrap()
+}
+
 impl Server {
     /// A server with this configuration.
     pub fn start(configuration: &str) -> Self {

@@ -1,0 +1,113 @@
+//! What the routes that ask for locks have in common: for how long a request may wait, and how it
+//! is answered.
+
+use std::{borrow::Cow, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
+
+use actix_web::{HttpResponse, http::StatusCode};
+
+use super::{Answer, Api, answer::Touched, duration, error::Refusal, path};
+use crate::{
+    semaphore::{Error, PeerId},
+    state::{Asked, Stage},
+    waiting::{Outcome, Waiter},
+};
+
+/// A wait is polled when it starts, when it ends, and when its client sends something meanwhile.
+const MOST_POLLS: u32 = 1_000;
+
+/// How a request would wait for what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long the request may be parked.
+    pub block_for: Duration,
+    /// Whether the ask may wait in the queue, with a parked request or without.
+    pub may_queue: bool,
+}
+
+impl Patience {
+    /// Reads the query parameters `block_for` and `queue`.
+    ///
+    /// # Errors
+    /// [`Refusal::BadQuery`].
+    pub fn of(
+        block_for: Option<Cow<'_, str>>,
+        queue: Option<Cow<'_, str>>,
+    ) -> Result<Self, Refusal> {
+        let block_for =
+            block_for.map_or(Ok(Duration::ZERO), |text| query_duration("block_for", &text))?;
+        let may_queue = queue.map_or(Ok(true), |text| path::boolean("queue", &text))?;
+        Ok(Patience { block_for, may_queue })
+    }
+
+    /// Whether the request may be parked.
+    pub fn may_park(self) -> bool {
+        self.may_queue && !self.block_for.is_zero()
+    }
+
+    /// Answers an ask: 200, or 202 where it is pending and the time to wait for it is over. The
+    /// body is the id of the peer.
+    pub fn answer(self, api: &Rc<Api>, asked: Asked) -> Answer {
+        let Asked { peer, expires_in, stage } = asked;
+        match stage {
+            Stage::Acquired(token) => acquired(peer, Touched { expires_in, token }).into(),
+            Stage::Pending => pending(peer, expires_in).into(),
+            Stage::Parked(waiter) => {
+                let block_for = self.block_for.min(api.limits.max_block_for);
+                Answer::Later(Box::pin(wait(api.clone(), waiter, block_for, peer)))
+            }
+        }
+    }
+}
+
+/// Reads a duration out of a query.
+///
+/// # Errors
+/// [`Refusal::BadQuery`].
+pub fn query_duration(name: &str, text: &str) -> Result<Duration, Refusal> {
+    duration::parse(text)
+        .map_err(|reason| Refusal::BadQuery { reason: format!("`{name}`: {reason}") })
+}
+
+/// Parks the request until its ask ends, but no longer than `block_for`.
+async fn wait(
+    api: Rc<Api>,
+    waiter: Waiter,
+    block_for: Duration,
+    peer: PeerId,
+) -> Result<HttpResponse, Refusal> {
+    // Boxed, for a future that is handed on by value lies in each one that it passes through.
+    match unless_flooded(Box::pin(waiter.outcome(block_for))).await {
+        Outcome::Acquired { token, expires_in } => {
+            Ok(acquired(peer, Touched { expires_in, token: Some(token) }))
+        }
+        // The lease may have been renewed meanwhile, or have ended this very moment.
+        Outcome::StillPending => {
+            let (_, expires_in) = api.state.is_acquired(peer)?;
+            Ok(pending(peer, expires_in))
+        }
+        Outcome::Withdrawn => Err(Refusal::Withdrawn),
+        Outcome::PeerGone => Err(Error::UnknownPeer.into()),
+    }
+}
+
+/// Ends a wait whose connection is flooded with further requests: while its buffer is full, actix
+/// polls the parked one without end, which would keep a core busy until the wait is over.
+async fn unless_flooded(mut wait: impl Future<Output = Outcome> + Unpin) -> Outcome {
+    let mut polls = 0;
+    poll_fn(|context| {
+        polls += 1;
+        if polls > MOST_POLLS {
+            return Poll::Ready(Outcome::StillPending);
+        }
+        Pin::new(&mut wait).poll(context)
+    })
+    .await
+}
+
+fn acquired(peer: PeerId, touched: Touched) -> HttpResponse {
+    touched.number(StatusCode::OK, peer.0)
+}
+
+fn pending(peer: PeerId, expires_in: Duration) -> HttpResponse {
+    Touched { expires_in, token: None }.number(StatusCode::ACCEPTED, peer.0)
+}

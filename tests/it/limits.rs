@@ -1,0 +1,158 @@
+//! `[limits]`: what they hold off, and that they leave all others alone.
+
+use std::{
+    io::Read,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{eventually, read_to_end},
+    server::Server,
+};
+
+fn with(limits: &str) -> Server {
+    Server::start(&format!("[semaphores]\nA = 2\n[limits]\n{limits}"))
+}
+
+fn is_counted(server: &Server, reason: &str, count: u64) {
+    let line = format!("throttle_refused_total{{reason=\"{reason}\"}} {count}\n");
+    let metrics = server.get("/metrics").body;
+    assert!(metrics.contains(&line), "{line}{metrics}");
+}
+
+#[test]
+fn beyond_max_peers_no_peer_is_made() {
+    let server = with("max_peers = 2");
+    let peers = [server.new_peer(), server.new_peer()];
+    let restore = r#"{"expires_in":"1h","peer_id":7,"acquired":{"A":1}}"#;
+
+    for refused in [
+        server.post("/new_peer", r#"{"expires_in":"1h"}"#),
+        server.post("/new_peer", r#"{"expires_in":"1h","acquire":{"A":1}}"#),
+        server.post("/restore", restore),
+    ] {
+        assert_eq!(503, refused.status);
+        assert_eq!("Limit reached: there are 2 peers already. Try again later.", refused.body);
+        assert_eq!(Some("5"), refused.header("retry-after"));
+    }
+    is_counted(&server, "too_many_peers", 3);
+    assert_eq!(2, server.remainder("A"));
+    assert_eq!(200, server.acquire(peers[0], "A", 1), "those who are here go on");
+    server.delete(&format!("/peers/{}", peers[0]));
+    assert_eq!(200, server.post("/restore", restore).status);
+}
+
+#[test]
+fn beyond_max_waiters_nobody_is_parked_and_nothing_is_queued() {
+    let server = with("max_waiters = 1");
+    let [holder, parked, late] = [(); 3].map(|()| server.new_peer());
+    server.acquire(holder, "A", 2);
+    let lock = |peer: u64| format!("/peers/{peer}/A?block_for=20s");
+    let client = server.clone();
+    let path = lock(parked);
+    let waiting = thread::spawn(move || client.put(&path, "1"));
+    eventually("it is parked", || server.get("/metrics").body.contains("throttle_waiters 1\n"));
+
+    let refused = server.put(&lock(late), "1");
+    assert_eq!(503, refused.status);
+    assert!(refused.body.starts_with("Limit reached: 1 requests are waiting already."));
+    assert_eq!(Some("5"), refused.header("retry-after"));
+    is_counted(&server, "too_many_waiters", 1);
+    assert!(server.is_acquired(late), "nothing is queued");
+
+    assert_eq!(202, server.acquire(late, "A", 1), "it may queue without being parked");
+    assert_eq!(503, server.put(&lock(late), "1").status);
+    assert!(!server.is_acquired(late), "and keeps its place");
+    assert_eq!(200, server.put(&lock(holder), "2").status, "no wait, no limit");
+    server.delete(&format!("/peers/{holder}"));
+    assert_eq!(200, waiting.join().unwrap().status);
+}
+
+#[test]
+fn max_block_for_shortens_a_wait() {
+    let server = with("max_block_for = \"50ms\"");
+    let (holder, waiting) = (server.new_peer(), server.new_peer());
+    server.acquire(holder, "A", 2);
+
+    let answer = server.put(&format!("/peers/{waiting}/A?block_for=10h"), "1");
+
+    assert_eq!(202, answer.status);
+}
+
+#[test]
+fn leases_above_the_maximum_are_refused() {
+    let server = with("max_expires_in = \"10m\"");
+    let peer = server.new_peer_for("10m");
+
+    for refused in [
+        server.post("/new_peer", r#"{"expires_in":"601s"}"#),
+        server.put(&format!("/peers/{peer}"), r#"{"expires_in":"601s"}"#),
+        server.put(&format!("/peers/{peer}"), r#"{"expires_in":"601s","acquire":{"A":1}}"#),
+        server.put(&format!("/peers/{peer}/A?expires_in=18446744073709551615s"), "1"),
+        server.post("/restore", r#"{"expires_in":"601s","peer_id":7,"acquired":{"A":1}}"#),
+    ] {
+        assert_eq!(400, refused.status);
+        assert!(refused.body.contains("above the maximum of 600s"), "{}", refused.body);
+    }
+    is_counted(&server, "lease_too_long", 5);
+    assert_eq!(2, server.remainder("A"));
+}
+
+#[test]
+fn bodies_have_the_configured_limit() {
+    let server = with("max_body = 100");
+
+    let long = format!("{{\"expires_in\":\"5m\"}}{}", " ".repeat(100));
+    let refused = server.post("/new_peer", &long);
+
+    assert_eq!((413, "the body exceeds the limit of 100 bytes"), refused.pair());
+    is_counted(&server, "body_too_large", 1);
+    server.assert_serves("A");
+}
+
+#[test]
+fn head_and_body_have_their_time() {
+    let server = with("header_timeout = \"300ms\"\nbody_timeout = \"200ms\"");
+    let start = Instant::now();
+
+    let head = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+    let body = server.raw(
+        b"POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+          Content-Length: 100\r\n\r\n{\"expires",
+    );
+    server.assert_serves("A");
+
+    let answer = read_to_end(body);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.ends_with("the body did not arrive within 200ms"), "{answer}");
+    assert!(read_to_end(head).starts_with("HTTP/1.1 408 "));
+    assert!(start.elapsed() > Duration::from_millis(200));
+    is_counted(&server, "body_too_slow", 1);
+}
+
+/// Sends a byte at a time, each long before any timeout: the whole head has its time, not a byte.
+#[test]
+fn slow_loris_is_cut_off_while_others_are_served() {
+    let server = with("header_timeout = \"300ms\"");
+    let mut loris = server.raw(b"GET /health HTTP/1.1\r\n");
+    loris.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let mut answer = Vec::new();
+
+    let mut buffer = [0; 1024];
+    eventually("it is cut off", || {
+        server.assert_serves("A");
+        // The connection may be closed already.
+        let _ = std::io::Write::write(&mut loris, b"X");
+        match loris.read(&mut buffer) {
+            Ok(0) => true,
+            Ok(count) => {
+                answer.extend_from_slice(&buffer[..count]);
+                false
+            }
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    });
+
+    assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 408 "));
+}
