@@ -9,8 +9,9 @@ use std::{
 
 use actix_web::{
     HttpMessage,
-    body::{BodyStream, to_bytes_limited},
+    body::{BodyStream, MessageBody},
     dev::{Payload, ServiceRequest},
+    error::PayloadError,
     http::header,
     web::Bytes,
 };
@@ -33,20 +34,43 @@ pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes
         return Ok(Bytes::new());
     }
     let Limits { max_body, body_timeout, .. } = *limits;
-    let all = pin!(to_bytes_limited(BodyStream::new(payload), max_body));
+    let all = pin!(collect(payload, max_body));
     let bytes = match within(body_timeout, all).await {
-        Some(Ok(Ok(bytes))) => bytes,
-        Some(Ok(Err(error))) => {
+        Some(Ok(Some(bytes))) => bytes,
+        Some(Ok(None)) => return Err(Refusal::BodyTooLarge { limit: max_body }),
+        Some(Err(error)) => {
             let expected = "a body that is sent to its end";
             return Err(Refusal::BadBody { reason: error.to_string(), expected });
         }
-        Some(Err(_)) => return Err(Refusal::BodyTooLarge { limit: max_body }),
         None => return Err(Refusal::BodyTooSlow { limit: body_timeout }),
     };
     if !bytes.is_empty() {
         check_content_type(request)?;
     }
     Ok(bytes)
+}
+
+/// All of a body, or `None` if that is longer than `max` bytes. Nearly all bodies come in one piece,
+/// which is handed on without a copy.
+async fn collect(payload: Payload, max: usize) -> Result<Option<Bytes>, PayloadError> {
+    let mut stream = pin!(BodyStream::new(payload));
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
+    while let Some(piece) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
+        let piece = piece?;
+        if all.len().max(first.len()) + piece.len() > max {
+            return Ok(None);
+        }
+        if first.is_empty() {
+            first = piece;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(Some(if all.is_empty() { first } else { all.into() }))
 }
 
 /// What comes out of `future`, unless that takes longer than `limit`.
