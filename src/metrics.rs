@@ -8,7 +8,7 @@ use prometheus::{
     GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
 };
 
-use crate::semaphore::SemaphoreSnapshot;
+use crate::state::Overview;
 
 /// The registry of this server, and what is registered there.
 #[derive(Debug)]
@@ -26,21 +26,6 @@ pub struct Metrics {
     waiters: IntGauge,
     /// Held while gauges are set and read: two who look at the same time see whole pictures.
     looking: Mutex<()>,
-}
-
-/// How things are at this moment.
-#[derive(Clone, Debug)]
-pub struct Levels {
-    /// All semaphores.
-    pub semaphores: Vec<SemaphoreSnapshot>,
-    /// How many peers there are.
-    pub peers: usize,
-    /// How many requests are parked.
-    pub waiters: usize,
-    /// Whether a recovery window lasts.
-    pub is_recovering: bool,
-    /// How many log lines each sink has dropped since the start.
-    pub log_dropped: [(&'static str, u64); 2],
 }
 
 impl Metrics {
@@ -101,11 +86,12 @@ impl Metrics {
         self.num_404.inc();
     }
 
-    /// How things are now, and the counters, as text.
+    /// How things are `now`, and the counters, as text. `log_dropped` has the number of log lines
+    /// that each sink has dropped since the start.
     #[expect(clippy::expect_used, reason = "it cannot fail, see below")]
-    pub fn render(&self, levels: &Levels) -> String {
+    pub fn render(&self, now: &Overview, log_dropped: &[(&str, u64)]) -> String {
         let _looking = self.looking.lock();
-        for semaphore in &levels.semaphores {
+        for semaphore in &now.semaphores {
             let labels = &[semaphore.name.as_ref()];
             self.count.with_label_values(labels).set(semaphore.acquired as f64);
             self.full_count.with_label_values(labels).set(semaphore.max as f64);
@@ -113,13 +99,13 @@ impl Metrics {
             self.longest_pending_sec.with_label_values(labels).set(longest_pending);
             self.pending.with_label_values(labels).set(semaphore.pending as f64);
         }
-        for (sink, total) in levels.log_dropped {
-            let counter = self.log_dropped.with_label_values(&[sink]);
+        for (sink, total) in log_dropped {
+            let counter = self.log_dropped.with_label_values(&[*sink]);
             counter.inc_by(total.saturating_sub(counter.get()));
         }
-        self.peers.set(levels.peers as i64);
-        self.waiters.set(levels.waiters as i64);
-        self.recovering.set(levels.is_recovering.into());
+        self.peers.set(now.peers as i64);
+        self.waiters.set(now.waiters as i64);
+        self.recovering.set(now.recovery_left.is_some().into());
         // The encoder refuses empty families, which `gather` leaves out, and failing writers; the
         // writer is a string.
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("metrics are encoded")
@@ -140,6 +126,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::semaphore::SemaphoreSnapshot;
 
     fn semaphore(name: &str) -> SemaphoreSnapshot {
         SemaphoreSnapshot {
@@ -153,14 +140,9 @@ mod tests {
     }
 
     fn render(metrics: &Metrics, semaphores: Vec<SemaphoreSnapshot>) -> String {
-        let log_dropped = [("stderr", 0), ("gelf", 7)];
-        metrics.render(&Levels {
-            semaphores,
-            peers: 3,
-            waiters: 2,
-            is_recovering: true,
-            log_dropped,
-        })
+        let recovery_left = Some(Duration::from_secs(1));
+        let now = Overview { semaphores, peers: 3, waiters: 2, recovery_left };
+        metrics.render(&now, &[("stderr", 0), ("gelf", 7)])
     }
 
     #[test]

@@ -62,30 +62,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 
 async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let recovery_window = config.recovery_window();
-    let Limits { max_peers, max_waiters, max_expires_in, .. } = config.limits;
-    let settings = Settings { max_peers, max_waiters, max_expires_in, recovery_window };
-    let state = State::new(config.semaphores, settings);
-    if let Some(window) = recovery_window {
-        let window = humantime::format_duration(window);
-        info!(target: "throttle", "recovery window: no lock is granted for {window}");
-    }
-    let in_flight = InFlight::default();
-    // As long as the process lives: copies of it then share no reference count.
-    let instance = random_instance().to_string().leak();
-    let api = Api {
-        state: state.clone(),
-        metrics: Arc::new(Metrics::new()?),
-        in_flight: in_flight.clone(),
-        log,
-        limits: http::Limits {
-            max_block_for: config.limits.max_block_for,
-            max_body: config.limits.max_body,
-            body_timeout: config.limits.body_timeout,
-        },
-        admin: config.admin.token,
-        instance: HeaderValue::from_static(instance),
-    };
+    let api = put_together(&config, log)?;
+    let (state, in_flight) = (api.state.clone(), api.in_flight.clone());
 
     let mut server = HttpServer::new(move || {
         // One a worker: requests of different workers then share no reference count.
@@ -126,6 +104,32 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
         () = stop(&handle, &state, &in_flight) => {}
     }
     running.await?.context("the server failed")
+}
+
+/// What the workers share, as the configuration has it.
+fn put_together(config: &Config, log: Log) -> anyhow::Result<Api> {
+    let recovery_window = config.recovery_window();
+    let Limits { max_peers, max_waiters, max_expires_in, .. } = config.limits;
+    let settings = Settings { max_peers, max_waiters, max_expires_in, recovery_window };
+    if let Some(window) = recovery_window {
+        let window = humantime::format_duration(window);
+        info!(target: "throttle", "recovery window: no lock is granted for {window}");
+    }
+    // As long as the process lives: copies of it then share no reference count.
+    let instance = random_instance().to_string().leak();
+    Ok(Api {
+        state: State::new(config.semaphores.clone(), settings),
+        metrics: Arc::new(Metrics::new()?),
+        in_flight: InFlight::default(),
+        log,
+        limits: http::Limits {
+            max_block_for: config.limits.max_block_for,
+            max_body: config.limits.max_body,
+            body_timeout: config.limits.body_timeout,
+        },
+        admin: config.admin.token.clone(),
+        instance: HeaderValue::from_static(instance),
+    })
 }
 
 /// All addresses that the command line names. A name may resolve to one that this machine does not

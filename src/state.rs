@@ -63,6 +63,19 @@ pub struct Settings {
     pub recovery_window: Option<Duration>,
 }
 
+/// How things are at one moment.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// All semaphores in the order of their names.
+    pub semaphores: Vec<SemaphoreSnapshot>,
+    /// How many peers there are.
+    pub peers: usize,
+    /// How many requests are parked.
+    pub waiters: usize,
+    /// How long nothing is granted yet, while a recovery window lasts.
+    pub recovery_left: Option<Duration>,
+}
+
 /// What became of an ask.
 pub struct Asked {
     /// Who asked.
@@ -236,31 +249,23 @@ impl State {
         self.apply(|leases, now, fx| leases.remainder(semaphore, now, fx))
     }
 
-    /// All semaphores in the order of their names.
-    pub fn semaphores(&self) -> Vec<SemaphoreSnapshot> {
-        self.apply(|leases, now, fx| {
+    /// How things are at this moment. O(semaphores), however many peers there are.
+    pub fn overview(&self) -> Overview {
+        let look = |leases: &mut Leases, waiters: &Waiters, now, fx: &mut Effects| {
             leases.expire(now, COLLECTOR_SLICE, fx);
-            leases.semaphores(now).collect()
-        })
+            Overview {
+                semaphores: leases.semaphores(now).collect(),
+                peers: leases.peer_count(),
+                waiters: waiters.count(),
+                recovery_left: leases.grants_from().map(|at| at.since(now)),
+            }
+        };
+        self.apply_and(look, |_, overview| overview)
     }
 
     /// See [`Leases::peer`].
     pub fn peer(&self, id: PeerId) -> Result<PeerSnapshot, Error> {
         self.apply(|leases, now, fx| leases.peer(id, now, fx))
-    }
-
-    /// How long nothing is granted yet, while a recovery window lasts.
-    pub fn recovery_left(&self) -> Option<Duration> {
-        self.apply(|leases, now, fx| {
-            leases.expire(now, COLLECTOR_SLICE, fx);
-            leases.grants_from().map(|at| at.since(now))
-        })
-    }
-
-    /// How many peers there are, and how many requests are parked.
-    pub fn peers_and_waiters(&self) -> (usize, usize) {
-        let inner = self.inner.lock();
-        (inner.leases.peer_count(), inner.waiters.count())
     }
 
     /// All peers. Looks at each, under the lock: for people, not for loops.

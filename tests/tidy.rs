@@ -41,7 +41,7 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("aftermath", &["semaphore", "waiting"]),
     ("waiting", &["semaphore"]),
     ("litter_collection", &["state"]),
-    ("metrics", &["semaphore"]),
+    ("metrics", &["state"]),
     ("clock", &["semaphore"]),
     ("ids", &["semaphore"]),
     ("fields", &[]),

@@ -50,8 +50,8 @@ pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes
     Ok(bytes)
 }
 
-/// All of a body, or `None` if that is longer than `max` bytes. Nearly all bodies come in one piece,
-/// which is handed on without a copy.
+/// All of a body, or `None` if that is longer than `max` bytes. Nearly all bodies come in one
+/// piece, which is handed on without a copy.
 async fn collect(payload: Payload, max: usize) -> Result<Option<Bytes>, PayloadError> {
     let mut stream = pin!(BodyStream::new(payload));
     let mut first = Bytes::new();

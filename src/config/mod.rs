@@ -1,39 +1,44 @@
 //! The configuration file: TOML to [`Config`]. Unknown keys are refused, and every complaint names
 //! the file, the line, the column, the key and what is expected.
 
+mod admin;
+mod limits;
 mod logging;
+mod recovery_window;
+mod semaphores;
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
-pub use self::logging::{Gelf, Logging, Stderr};
-use crate::{
-    fields::{self, Integer},
-    nearest,
-    semaphore::SemaphoreConfig,
+pub use self::{
+    admin::Admin,
+    limits::Limits,
+    logging::{Gelf, Logging, Stderr},
+    recovery_window::RecoveryWindow,
 };
+use crate::{fields, nearest, semaphore::SemaphoreConfig};
 
 /// What an operator can set; each key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The litter collection wakes at least this often, longer than zero. Default: 5 minutes.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "limits::duration")]
     pub litter_collection_interval: Duration,
     /// For so long after the start nothing is granted, so that peers of an earlier start can be
     /// restored first. At least `limits.max_expires_in`. Default: `None`, there is no such window.
-    #[serde(deserialize_with = "recovery_window")]
+    #[serde(deserialize_with = "recovery_window::recovery_window")]
     pub recovery_window: Option<Spanned<RecoveryWindow>>,
     /// The semaphores by name. Default: none.
-    #[serde(deserialize_with = "semaphores")]
+    #[serde(deserialize_with = "semaphores::semaphores")]
     pub semaphores: BTreeMap<String, SemaphoreConfig>,
     /// What bounds the use of this server.
     #[serde(deserialize_with = "fields::named")]
@@ -44,51 +49,6 @@ pub struct Config {
     /// What is logged, and where.
     #[serde(deserialize_with = "fields::named")]
     pub logging: Logging,
-}
-
-/// How long a recovery window is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecoveryWindow {
-    /// As long as the longest lease, `limits.max_expires_in`.
-    Auto,
-    /// So long.
-    Lasts(Duration),
-}
-
-/// What bounds the use of this server. All are longer or more than zero.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// There are never more peers than this. Default: a million, which take about 100 MB.
-    #[serde(deserialize_with = "at_least_one")]
-    pub max_peers: usize,
-    /// There are never more requests parked than this. Default: 100,000.
-    #[serde(deserialize_with = "at_least_one")]
-    pub max_waiters: usize,
-    /// No request is parked for longer; a longer `block_for` is shortened. Default: an hour.
-    #[serde(deserialize_with = "duration")]
-    pub max_block_for: Duration,
-    /// No lease is longer; a longer `expires_in` is refused. Default: `None`, any length.
-    #[serde(deserialize_with = "some_duration")]
-    pub max_expires_in: Option<Duration>,
-    /// No body of a request is longer, in bytes. Default: 64 KiB.
-    #[serde(deserialize_with = "at_least_one")]
-    pub max_body: usize,
-    /// A new connection must have sent the head of its first request by then. Default: 10 seconds.
-    #[serde(deserialize_with = "duration")]
-    pub header_timeout: Duration,
-    /// A body must have followed its head by then. Default: 10 seconds.
-    #[serde(deserialize_with = "duration")]
-    pub body_timeout: Duration,
-}
-
-/// Who may use the administrative routes.
-#[derive(Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Admin {
-    /// Whoever sends it as bearer token. Default: `None`, whoever sends from this machine.
-    #[serde(deserialize_with = "token")]
-    pub token: Option<Box<str>>,
 }
 
 /// Why a configuration file was refused.
@@ -196,167 +156,6 @@ impl Default for Config {
             logging: Logging::default(),
         }
     }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            max_peers: 1_000_000,
-            max_waiters: 100_000,
-            max_block_for: Duration::from_secs(60 * 60),
-            max_expires_in: None,
-            max_body: 64 * 1024,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The token is nobody's business.
-impl fmt::Debug for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = self.token.as_ref().map(|_| "…");
-        f.debug_struct("Admin").field("token", &token).finish()
-    }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let duration: Duration = humantime_serde::deserialize(deserializer)
-        .map_err(|error: D::Error| error.to_string())
-        .map_err(|reason| de::Error::custom(format!("{} such as `5min`", reason.trim_end())))?;
-    longer_than_zero(duration)
-}
-
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
-}
-
-fn longer_than_zero<E: de::Error>(duration: Duration) -> Result<Duration, E> {
-    match duration.is_zero() {
-        true => Err(E::custom("`0s` is too short, expected a duration longer than zero")),
-        false => Ok(duration),
-    }
-}
-
-fn recovery_window<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Spanned<RecoveryWindow>>, D::Error> {
-    Spanned::deserialize(deserializer).map(Some)
-}
-
-impl<'de> Deserialize<'de> for RecoveryWindow {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = RecoveryWindow;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration such as `5min`, or `auto`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RecoveryWindow, E> {
-                if text == "auto" {
-                    return Ok(RecoveryWindow::Auto);
-                }
-                let duration = humantime::parse_duration(text)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
-                longer_than_zero(duration).map(RecoveryWindow::Lasts)
-            }
-        }
-
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let Integer(number) = Integer::deserialize(deserializer)?;
-    match usize::try_from(number) {
-        Ok(number @ 1..) => Ok(number),
-        _ => Err(de::Error::custom(format!(
-            "{number} is too small, expected an integer of 1 or more"
-        ))),
-    }
-}
-
-/// What can be sent in a header as it is.
-fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
-    let token = String::deserialize(deserializer)?;
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // Not the token itself: the complaint may end up in a log.
-        return Err(de::Error::custom(
-            "the token is empty, or has blanks or letters beyond ASCII, expected letters, digits \
-             and signs of ASCII",
-        ));
-    }
-    Ok(Some(token.into()))
-}
-
-fn semaphores<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, SemaphoreConfig>, D::Error> {
-    let semaphores = BTreeMap::<String, Semaphore>::deserialize(deserializer)?;
-    if semaphores.contains_key("") {
-        return Err(de::Error::custom("a semaphore's name is empty, expected at least one letter"));
-    }
-    Ok(semaphores.into_iter().map(|(name, Semaphore(config))| (name, config)).collect())
-}
-
-/// A semaphore in short form (`A = 42`) or in long form (`A = { max = 42, level = 1 }`).
-struct Semaphore(SemaphoreConfig);
-
-impl<'de> Deserialize<'de> for Semaphore {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Semaphore;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a max such as `42`, or a table such as `{ max = 42, level = 1 }`")
-            }
-
-            fn visit_i64<E: de::Error>(self, max: i64) -> Result<Semaphore, E> {
-                Ok(Semaphore(SemaphoreConfig::new(checked_max(max)?)))
-            }
-
-            fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<Semaphore, M::Error> {
-                let long = Long::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Semaphore(SemaphoreConfig { max: long.max, level: long.level }))
-            }
-        }
-
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Long {
-    #[serde(deserialize_with = "max")]
-    max: i64,
-    #[serde(default, deserialize_with = "level")]
-    level: i32,
-}
-
-fn max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let Integer(max) = Integer::deserialize(deserializer)?;
-    checked_max(max)
-}
-
-fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
-    let Integer(level) = Integer::deserialize(deserializer)?;
-    i32::try_from(level).map_err(|_| {
-        let range = format!("{} to {}", i32::MIN, i32::MAX);
-        de::Error::custom(format!("level {level} is out of range, expected {range}"))
-    })
-}
-
-fn checked_max<E: de::Error>(max: i64) -> Result<i64, E> {
-    if max < 0 {
-        return Err(E::custom(format!("max {max} is negative, expected an integer of 0 or more")));
-    }
-    Ok(max)
 }
 
 #[cfg(test)]
