@@ -108,18 +108,23 @@ pub fn count_until_written(response: HttpResponse, entered: &Entered<&InFlight>)
     if !matches!(response.body().size(), BodySize::Sized(size) if size > PIECE as u64) {
         return response;
     }
+    keep_until_written(response, entered.to_owned())
+}
+
+/// Drops something only after the last piece of an answer was taken.
+pub fn keep_until_written(response: HttpResponse, kept: impl Unpin + 'static) -> HttpResponse {
     response.map_body(|_, body| match body.try_into_bytes() {
-        Ok(bytes) => BoxBody::new(Pieces { bytes, _entered: entered.to_owned() }),
+        Ok(bytes) => BoxBody::new(Pieces { bytes, _kept: kept }),
         Err(body) => body,
     })
 }
 
-struct Pieces {
+struct Pieces<K> {
     bytes: Bytes,
-    _entered: Entered<InFlight>,
+    _kept: K,
 }
 
-impl MessageBody for Pieces {
+impl<K: Unpin> MessageBody for Pieces<K> {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {

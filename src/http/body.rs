@@ -23,36 +23,41 @@ use crate::{fields, nearest};
 
 /// Reads a body to its end, also where nobody wants it: an unread one would cost the connection.
 ///
+/// What is left unread stays with the request.
+///
 /// # Errors
 /// [`Refusal::NotJson`] for a body that is not declared as JSON, whether anybody wants it or not;
 /// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BadBody`] where the connection
 /// broke off or the framing is wrong.
 pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes, Refusal> {
-    let payload = request.take_payload();
+    let mut payload = request.take_payload();
     // Where an upgrade is asked for, actix would hand on all that follows as if it were a body.
     if matches!(payload, Payload::None) || !is_framed(request) {
         return Ok(Bytes::new());
     }
     let Limits { max_body, body_timeout, .. } = *limits;
-    let all = pin!(collect(payload, max_body));
-    let bytes = match within(body_timeout, all).await {
-        Some(Ok(Some(bytes))) => bytes,
-        Some(Ok(None)) => return Err(Refusal::BodyTooLarge { limit: max_body }),
+    let all = within(body_timeout, pin!(collect(&mut payload, max_body))).await;
+    let refusal = match all {
+        Some(Ok(Some(bytes))) => {
+            if !bytes.is_empty() {
+                check_content_type(request)?;
+            }
+            return Ok(bytes);
+        }
+        Some(Ok(None)) => Refusal::BodyTooLarge { limit: max_body },
         Some(Err(error)) => {
             let expected = "a body that is sent to its end";
-            return Err(Refusal::BadBody { reason: error.to_string(), expected });
+            Refusal::BadBody { reason: error.to_string(), expected }
         }
-        None => return Err(Refusal::BodyTooSlow { limit: body_timeout }),
+        None => Refusal::BodyTooSlow { limit: body_timeout },
     };
-    if !bytes.is_empty() {
-        check_content_type(request)?;
-    }
-    Ok(bytes)
+    request.set_payload(payload);
+    Err(refusal)
 }
 
 /// All of a body, or `None` if that is longer than `max` bytes. Nearly all bodies come in one
 /// piece, which is handed on without a copy.
-async fn collect(payload: Payload, max: usize) -> Result<Option<Bytes>, PayloadError> {
+async fn collect(payload: &mut Payload, max: usize) -> Result<Option<Bytes>, PayloadError> {
     let mut stream = pin!(BodyStream::new(payload));
     let mut first = Bytes::new();
     let mut all = Vec::new();

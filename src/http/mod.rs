@@ -24,7 +24,7 @@ mod restore;
 use std::{pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
-    Error, HttpResponse,
+    Error, HttpMessage, HttpResponse,
     dev::{ServiceRequest, ServiceResponse, Url},
     http::{
         ConnectionType, Method, Uri,
@@ -92,7 +92,12 @@ pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceR
             let_go_of_head(&mut request);
             answer.await.unwrap_or_else(|refusal| refusal.respond(&asker, &api.metrics))
         }
-        Err(refusal) => refusal.respond(&Asker::of(&request), &api.metrics),
+        Err(refusal) => {
+            let response = refusal.respond(&Asker::of(&request), &api.metrics);
+            // Were a body that was left unread dropped before, actix would wait for the rest of it,
+            // however long that takes, instead of closing the connection.
+            answer::keep_until_written(response, request.take_payload())
+        }
     };
     response.headers_mut().append(answer::INSTANCE, api.instance.clone());
     if api.in_flight.is_draining() {

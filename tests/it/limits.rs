@@ -117,18 +117,27 @@ fn head_and_body_have_their_time() {
     let start = Instant::now();
 
     let head = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-    let body = server.raw(
-        b"POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-          Content-Length: 100\r\n\r\n{\"expires",
-    );
+    let bodies = [
+        "Content-Length: 100\r\n\r\n{\"expires",
+        "Content-Length: 100\r\n\r\n",
+        "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ]
+    .map(|rest| {
+        let head = "POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+        server.raw(format!("{head}{rest}").as_bytes())
+    });
     server.assert_serves("A");
 
-    let answer = read_to_end(body);
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.ends_with("the body did not arrive within 200ms"), "{answer}");
+    for body in bodies {
+        let answer = read_to_end(body);
+        assert!(answer.contains("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.ends_with("the body did not arrive within 200ms"), "{answer}");
+    }
     assert!(read_to_end(head).starts_with("HTTP/1.1 408 "));
     assert!(start.elapsed() > Duration::from_millis(200));
-    is_counted(&server, "body_too_slow", 1);
+    is_counted(&server, "body_too_slow", 5);
 }
 
 /// Sends a byte at a time, each long before any timeout: the whole head has its time, not a byte.

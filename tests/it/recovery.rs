@@ -10,7 +10,7 @@ use crate::{
 const PERMITS: i64 = 50;
 
 /// Long enough for all peers of a test to come back in it, as they would before their leases end.
-const WINDOW: &str = "recovery_window = \"auto\"\n[limits]\nmax_expires_in = \"6s\"\n";
+const WINDOW: &str = "recovery_window = \"auto\"\n[limits]\nmax_expires_in = \"10s\"\n";
 
 fn start(settings: &str) -> Server {
     Server::start(&format!("{settings}[semaphores]\nA = {PERMITS}\n"))
@@ -22,13 +22,13 @@ fn is_recovering(client: &Client) -> bool {
 
 #[test]
 fn nothing_is_granted_during_the_window_and_all_at_its_end() {
-    let server = start("recovery_window = \"2s\"\n[limits]\nmax_expires_in = \"2s\"\n");
-    let peer = server.new_peer_for("2s");
+    let server = start("recovery_window = \"5s\"\n[limits]\nmax_expires_in = \"5s\"\n");
+    let peer = server.new_peer_for("5s");
 
     let granting = server.get("/health/granting");
     assert_eq!(503, granting.status);
     assert!(granting.body.starts_with("Recovering: no lock is granted for another "));
-    assert!(["1", "2"].contains(&granting.header("retry-after").unwrap()));
+    assert!(["4", "5"].contains(&granting.header("retry-after").unwrap()));
     assert_eq!((200, "Ok"), server.get("/health/ready").pair());
     assert!(is_recovering(&server));
     assert_eq!(202, server.acquire(peer, "A", 1));
@@ -37,7 +37,7 @@ fn nothing_is_granted_during_the_window_and_all_at_its_end() {
     assert_eq!(409, server.put(&format!("/peers/{peer}/A?queue=false"), "1").status);
     assert_eq!(PERMITS, server.remainder("A"));
 
-    let granted = server.put(&format!("/peers/{peer}/A?block_for=20s&expires_in=2s"), "1");
+    let granted = server.put(&format!("/peers/{peer}/A?block_for=20s&expires_in=5s"), "1");
     assert_eq!(200, granted.status);
     assert!(!is_recovering(&server));
     assert_eq!((200, "Ok"), server.get("/health/granting").pair());
@@ -85,7 +85,7 @@ impl Survivors {
     /// Fifty who hold all permits, and fifty who wait.
     fn of(server: &Server) -> Self {
         let make = |status: u16| {
-            let made = server.post("/new_peer", r#"{"expires_in":"6s","acquire":{"A":1}}"#);
+            let made = server.post("/new_peer", r#"{"expires_in":"10s","acquire":{"A":1}}"#);
             assert_eq!(status, made.status);
             made.body.parse().unwrap()
         };
@@ -97,12 +97,12 @@ impl Survivors {
     /// The waiters are quicker than the holders: they come back and ask before anybody is restored.
     fn come_back(&self, server: &Server) {
         for peer in &self.waiters {
-            let body = format!(r#"{{"expires_in":"6s","peer_id":{peer},"acquired":{{}}}}"#);
+            let body = format!(r#"{{"expires_in":"10s","peer_id":{peer},"acquired":{{}}}}"#);
             assert_eq!(200, server.post("/restore", &body).status);
             assert!([200, 202].contains(&server.acquire(*peer, "A", 1)));
         }
         for peer in &self.holders {
-            let body = format!(r#"{{"expires_in":"6s","peer_id":{peer},"acquired":{{"A":1}}}}"#);
+            let body = format!(r#"{{"expires_in":"10s","peer_id":{peer},"acquired":{{"A":1}}}}"#);
             assert_eq!((200, "Ok"), server.post("/restore", &body).pair());
         }
     }
@@ -141,7 +141,7 @@ fn with_a_window_a_restart_grants_nothing_twice() {
     assert!(survivors.waiters.iter().all(|peer| !server.is_acquired(*peer)), "they keep waiting");
     let keep_alive = |peers: &[u64]| {
         for peer in peers {
-            let beat = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"6s"}"#);
+            let beat = server.put(&format!("/peers/{peer}"), r#"{"expires_in":"10s"}"#);
             assert_eq!(200, beat.status);
         }
     };
