@@ -316,16 +316,18 @@ fn whoever_waits_for_several_does_not_keep_what_others_nest() {
     assert!(server.is_acquired(x));
 }
 
-/// A thousand peers, each with a random set of ten semaphores at once, and nested below it a random
-/// set of ten others. All are served, and nothing is ever above max.
+/// A thousand peers, each with a random set of twenty semaphores of several levels at once, and a
+/// random set of five others nested below. All are served, and nothing is ever above max.
 #[test]
 fn crowd_with_random_sets_is_served() {
     const PEERS: u64 = 1_000;
     let mut configuration = "[semaphores]\n".to_owned();
-    for number in 0..10 {
-        let max = number % 5 + 1;
-        configuration.push_str(&format!("upper{number} = {{ max = {max}, level = 1 }}\n"));
-        configuration.push_str(&format!("lower{number} = {max}\n"));
+    for number in 0..UPPER {
+        let (max, level) = (max_of(number), number % 3 + 1);
+        configuration.push_str(&format!("upper{number} = {{ max = {max}, level = {level} }}\n"));
+    }
+    for number in 0..LOWER {
+        configuration.push_str(&format!("lower{number} = {}\n", max_of(number)));
     }
     let server = Server::start(&configuration);
     let is_over = Arc::new(AtomicBool::new(false));
@@ -346,8 +348,10 @@ fn crowd_with_random_sets_is_served() {
             let client = server.clone();
             let life = move || {
                 let id = (1 << 40) + number;
-                until_granted(|| make(&client, id, "?block_for=10s", &random_set("upper", number)));
-                let below = random_set("lower", number ^ 0x5555);
+                until_granted(|| {
+                    make(&client, id, "?block_for=10s", &random_set("upper", UPPER, number))
+                });
+                let below = random_set("lower", LOWER, number ^ 0x5555);
                 until_granted(|| ask(&client, id, "?block_for=10s", &below));
                 assert_eq!(200, client.delete(&format!("/peers/{id}")).status);
             };
@@ -360,9 +364,11 @@ fn crowd_with_random_sets_is_served() {
     is_over.store(true, Ordering::Relaxed);
 
     assert!(watcher.join().unwrap() > 0);
-    for number in 0..10 {
-        assert_eq!(number % 5 + 1, server.remainder(&format!("upper{number}")));
-        assert_eq!(number % 5 + 1, server.remainder(&format!("lower{number}")));
+    for number in 0..UPPER {
+        assert_eq!(max_of(number), server.remainder(&format!("upper{number}")) as u64);
+    }
+    for number in 0..LOWER {
+        assert_eq!(max_of(number), server.remainder(&format!("lower{number}")) as u64);
     }
 }
 
@@ -379,8 +385,16 @@ fn until_granted(mut ask: impl FnMut() -> Response) {
     panic!("not served within two minutes");
 }
 
+/// Semaphores above and below.
+const UPPER: u64 = 20;
+const LOWER: u64 = 5;
+
+fn max_of(number: u64) -> u64 {
+    number % 5 + 1
+}
+
 /// One to four semaphores of a group, with counts of at most their max. The same for each seed.
-fn random_set(group: &str, seed: u64) -> String {
+fn random_set(group: &str, size: u64, seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut draw = |below: u64| {
         state ^= state << 13;
@@ -388,11 +402,11 @@ fn random_set(group: &str, seed: u64) -> String {
         state ^= state << 17;
         state % below
     };
-    let mut numbers: Vec<_> = (0..draw(4) + 1).map(|_| draw(10)).collect();
+    let mut numbers: Vec<_> = (0..draw(4) + 1).map(|_| draw(size)).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let locks: Vec<_> = (numbers.iter())
-        .map(|number| format!("\"{group}{number}\":{}", draw(number % 5 + 1) + 1))
+        .map(|number| format!("\"{group}{number}\":{}", draw(max_of(*number)) + 1))
         .collect();
     format!("{{{}}}", locks.join(","))
 }
@@ -403,6 +417,6 @@ fn assert_nothing_is_above_max(metrics: &str) {
         lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
     };
     let (counts, maxes) = (values("throttle_count"), values("throttle_full_count"));
-    assert_eq!(20, counts.len());
+    assert_eq!(UPPER + LOWER, counts.len() as u64);
     assert!(counts.iter().zip(&maxes).all(|(count, max)| count <= max), "{metrics}");
 }
