@@ -30,8 +30,8 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        semaphore::{PeerId, SemaphoreConfig},
-        state::{Settings, Stage},
+        semaphore::{PeerId, Progress, SemaphoreConfig},
+        state::Settings,
         waiting::Outcome,
     };
 
@@ -44,13 +44,13 @@ mod tests {
         tokio::spawn(run(state.clone(), HOUR));
         tokio::task::yield_now().await;
         let (holder, waiting) = (state.peer_for(24 * HOUR), state.peer_for(24 * HOUR));
-        assert!(matches!(state.ask_for(holder, "A"), Ok(Stage::Acquired(_))));
+        assert!(matches!(state.ask_for(holder, "A"), Ok(Progress::Acquired(_))));
         (state, holder, waiting)
     }
 
     /// Waits until the second peer has the permit, and returns how long that took.
     async fn time_until_granted(state: &Arc<State>, waiting: PeerId) -> Duration {
-        let Ok(Stage::Parked(waiter)) = state.ask_for(waiting, "A") else {
+        let Ok(Progress::Pending(Some(waiter))) = state.ask_for(waiting, "A") else {
             panic!("the permit is free");
         };
         #[expect(clippy::disallowed_methods, reason = "the time is paused")]

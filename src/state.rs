@@ -15,7 +15,7 @@ use crate::{
     ids::random_peer_id,
     semaphore::{
         Asking, Effects, Error, Leases, NewPeer, PeerId, PeerSnapshot, Progress, Restored, Rules,
-        SemaphoreConfig, SemaphoreSnapshot, Standing, Terms, Timestamp, Token, invariants,
+        SemaphoreConfig, SemaphoreSnapshot, Status, Terms, Timestamp, invariants,
     },
     waiting::{Place, Registry, Waiter, Waiters},
 };
@@ -82,18 +82,8 @@ pub struct Asked {
     pub peer: PeerId,
     /// What is left of its lease.
     pub expires_in: Duration,
-    /// How far it has come.
-    pub stage: Stage,
-}
-
-/// How far an ask has come.
-pub enum Stage {
-    /// The peer holds what it asked for, under this token.
-    Acquired(Option<Token>),
-    /// It waits in the queue.
-    Pending,
-    /// It waits in the queue, and so may the request.
-    Parked(Waiter),
+    /// How far it has come; with a [`Waiter`] where the request may be parked.
+    pub progress: Progress<Option<Waiter>>,
 }
 
 /// Why an ask was refused.
@@ -193,7 +183,7 @@ impl State {
             bool,
             Timestamp,
             &mut Effects,
-        ) -> Result<(PeerId, Standing), Error>,
+        ) -> Result<(PeerId, Status), Error>,
     ) -> Result<Asked, AskError> {
         self.apply_and(
             |leases, waiters, now, fx| {
@@ -206,15 +196,13 @@ impl State {
                 })
             },
             |waiters, asked| {
-                let (peer, Standing { progress, expires_in }) = asked?;
-                let stage = match progress {
-                    Progress::Acquired(token) => Stage::Acquired(token),
-                    Progress::Pending(_) if !may_park => Stage::Pending,
-                    Progress::Pending(ask) => {
-                        Stage::Parked(Waiter::register(waiters, self.clone(), ask))
-                    }
+                let (peer, Status { progress, expires_in }) = asked?;
+                let mut register = |ask| Waiter::register(waiters, self.clone(), ask);
+                let progress = match progress {
+                    Progress::Acquired(token) => Progress::Acquired(token),
+                    Progress::Pending(ask) => Progress::Pending(may_park.then(|| register(ask))),
                 };
-                Ok(Asked { peer, expires_in, stage })
+                Ok(Asked { peer, expires_in, progress })
             },
         )
     }
@@ -372,8 +360,12 @@ impl State {
     }
 
     /// Asks for one permit, with a request that may be parked.
-    pub fn ask_for(self: &Arc<Self>, id: PeerId, semaphore: &str) -> Result<Stage, AskError> {
+    pub fn ask_for(
+        self: &Arc<Self>,
+        id: PeerId,
+        semaphore: &str,
+    ) -> Result<Progress<Option<Waiter>>, AskError> {
         let terms = Terms { expires_in: None, may_queue: true };
-        self.acquire(id, Asking::Lock((semaphore, 1)), terms, true).map(|asked| asked.stage)
+        self.acquire(id, Asking::Lock((semaphore, 1)), terms, true).map(|asked| asked.progress)
     }
 }

@@ -162,8 +162,8 @@ impl Drop for Waiter {
 mod tests {
     use super::*;
     use crate::{
-        semaphore::{PeerId, SemaphoreConfig},
-        state::{AskError, Settings, Stage, State},
+        semaphore::{PeerId, Progress, SemaphoreConfig},
+        state::{AskError, Settings, State},
     };
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -175,13 +175,13 @@ mod tests {
     fn with_settings(settings: Settings) -> (Arc<State>, [PeerId; 2]) {
         let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))], settings);
         let peers = [(); 2].map(|()| state.peer_for(HOUR));
-        assert!(matches!(state.ask_for(peers[0], "A"), Ok(Stage::Acquired(Some(_)))));
+        assert!(matches!(state.ask_for(peers[0], "A"), Ok(Progress::Acquired(Some(_)))));
         (state, peers)
     }
 
     fn park(state: &Arc<State>, peer: PeerId) -> Waiter {
         match state.ask_for(peer, "A") {
-            Ok(Stage::Parked(waiter)) => waiter,
+            Ok(Progress::Pending(Some(waiter))) => waiter,
             _ => panic!("not parked"),
         }
     }
@@ -263,10 +263,16 @@ mod tests {
 
         assert!(state.is_acquired(late).unwrap().0, "nothing is queued");
         assert!(!state.is_acquired(peers[1]).unwrap().0, "what was queued keeps its place");
-        assert!(matches!(state.ask_for(peers[0], "A"), Ok(Stage::Acquired(_))), "it need not wait");
+        assert!(
+            matches!(state.ask_for(peers[0], "A"), Ok(Progress::Acquired(_))),
+            "it need not wait"
+        );
         drop(first);
-        drop(park(&state, late));
+        let second = park(&state, late);
+        assert_eq!(Some(1), state.waiters().limit_reached());
         state.shut_down();
-        drop(park(&state, late));
+        assert_eq!(None, state.waiters().limit_reached(), "who waits now does not wait at all");
+        assert_eq!(Outcome::StillPending, park(&state, peers[1]).outcome(HOUR).await);
+        drop(second);
     }
 }

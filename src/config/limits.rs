@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::fields::Integer;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What bounds the use of this server. All are longer or more than zero.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,10 +28,10 @@ pub struct Limits {
     #[serde(deserialize_with = "at_least_one")]
     pub max_body: usize,
     /// A new connection must have sent the head of its first request by then. Default: 10 seconds.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "patience")]
     pub header_timeout: Duration,
     /// A body must have followed its head by then. Default: 10 seconds.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "patience")]
     pub body_timeout: Duration,
 }
 
@@ -57,6 +59,16 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     duration(deserializer).map(Some)
+}
+
+/// A duration of at most a day: whoever is waited for any longer will not come.
+fn patience<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration = duration(deserializer)?;
+    if duration > DAY {
+        let found = humantime::format_duration(duration);
+        return Err(de::Error::custom(format!("`{found}` is too long, expected at most a day")));
+    }
+    Ok(duration)
 }
 
 pub(super) fn longer_than_zero<E: de::Error>(duration: Duration) -> Result<Duration, E> {
@@ -109,6 +121,8 @@ mod tests {
             ("max_block_for = \"0s\"", "expected a duration longer than zero"),
             ("max_expires_in = 5", "invalid type: integer `5`, expected a duration such as"),
             ("header_timeout = \"soon\"", "key `limits.header_timeout`: "),
+            ("header_timeout = \"25h\"", "`1day 1h` is too long, expected at most a day"),
+            ("body_timeout = \"18446744073709551615s\"", "too long, expected at most a day"),
             ("max_peer = 1", "did you mean `max_peers`?"),
         ] {
             let complaint = parse(&format!("[limits]\n{line}")).unwrap_err();

@@ -109,7 +109,10 @@ impl Config {
         let document = toml::Deserializer::parse(text)
             .map_err(|error| invalid(start(&error), String::new(), reason(&error)))?;
         let config: Config = serde_path_to_error::deserialize(document).map_err(|error| {
-            let key = format!(", key `{}`", error.path());
+            let path = error.path().to_string();
+            // A value that keeps its place in the text lies below a key that only serde knows.
+            let path = path.split(".$__").next().unwrap_or_default();
+            let key = format!(", key `{path}`");
             invalid(start(error.inner()), key, reason(error.inner()))
         })?;
         config.check_recovery_window().map_err(|(start, reason)| {

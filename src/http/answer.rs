@@ -79,8 +79,8 @@ impl Touched {
 
     fn mark(self, mut response: HttpResponse) -> HttpResponse {
         let headers = response.headers_mut();
-        // Appended, which is cheaper than to replace what is not there.
-        // What consists of digits and letters is a header value; an answer can do without it.
+        // Appending is cheaper than replacing what is not there. Digits and letters are always a
+        // header value.
         if let Ok(expires_in) = duration::milliseconds(self.expires_in).try_into() {
             headers.append(EXPIRES_IN, expires_in);
         }

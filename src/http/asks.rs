@@ -7,8 +7,8 @@ use actix_web::{HttpResponse, http::StatusCode};
 
 use super::{Answer, Api, answer::Touched, duration, error::Refusal, path};
 use crate::{
-    semaphore::{Error, PeerId},
-    state::{Asked, Stage},
+    semaphore::{Error, PeerId, Progress},
+    state::Asked,
     waiting::{Outcome, Waiter},
 };
 
@@ -47,11 +47,11 @@ impl Patience {
     /// Answers an ask: 200, or 202 where it is pending and the time to wait for it is over. The
     /// body is the id of the peer.
     pub fn answer(self, api: &Rc<Api>, asked: Asked) -> Answer {
-        let Asked { peer, expires_in, stage } = asked;
-        match stage {
-            Stage::Acquired(token) => acquired(peer, Touched { expires_in, token }).into(),
-            Stage::Pending => pending(peer, expires_in).into(),
-            Stage::Parked(waiter) => {
+        let Asked { peer, expires_in, progress } = asked;
+        match progress {
+            Progress::Acquired(token) => acquired(peer, Touched { expires_in, token }).into(),
+            Progress::Pending(None) => pending(peer, expires_in).into(),
+            Progress::Pending(Some(waiter)) => {
                 let block_for = self.block_for.min(api.limits.max_block_for);
                 Answer::Later(Box::pin(wait(api.clone(), waiter, block_for, peer)))
             }

@@ -80,9 +80,8 @@ async fn collect(payload: &mut Payload, max: usize) -> Result<Option<Bytes>, Pay
 
 /// What comes out of `future`, unless that takes longer than `limit`.
 ///
-/// actix looks at a request twice before it waits for more of it: once when it has read the head,
-/// and again when it has read what there is of the body, which is nearly always all of it. Only
-/// then a timer is worth its cost.
+/// The first look at a body comes too early: actix hands on what it has received of it only after
+/// that, which is nearly always all of it. So the timer is set at the second look.
 async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut polls = 0;
     let mut timer: Option<Pin<Box<Sleep>>> = None;
@@ -92,6 +91,7 @@ async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F
         }
         polls += 1;
         if polls == 1 {
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));

@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::dev::ServiceRequest;
+use log::warn;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, IgnoredAny},
@@ -23,7 +24,8 @@ use crate::{
 };
 
 /// What a body that makes a peer or renews a lease looks like.
-const EXAMPLE: &str = "an object such as `{\"expires_in\": \"5m\"}`";
+const EXAMPLE: &str = "an object such as `{\"expires_in\": \"5m\"}`, which may also have the field \
+                       `\"acquire\": {\"A\": 1}`";
 
 /// Ids that the maker of a peer may choose: from so many, two that are drawn at random hardly ever
 /// collide, and JavaScript holds them exactly.
@@ -140,7 +142,13 @@ pub fn release(api: &Api, request: &ServiceRequest, id: &str) -> Result<Answer, 
     let was_there = match revoke.map_or(Ok(false), |text| path::boolean("revoke", &text))? {
         true => {
             admin::check(&api.admin, request)?;
-            api.state.revoke(id)
+            let was_there = api.state.revoke(id);
+            if was_there {
+                let by = request.peer_addr().map(|address| address.ip().to_string());
+                let by = by.as_deref().unwrap_or("an unknown address");
+                warn!(target: "throttle", peer = id.0, by; "peer {id} revoked by {by}");
+            }
+            was_there
         }
         false => api.state.remove_peer(id),
     };
@@ -218,8 +226,14 @@ pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
             "`name` has {length} characters, expected at most {LONGEST_NAME}"
         )));
     }
-    if name.contains(char::is_control) {
+    if name.contains(breaks_lines) {
         return Err(de::Error::custom("`name` contains a control character, expected none"));
     }
     Ok((!name.is_empty()).then_some(name))
+}
+
+/// Whether a letter ends a line, or shows what follows in another place than it is.
+fn breaks_lines(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

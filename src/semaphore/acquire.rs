@@ -14,12 +14,12 @@ use super::{
 
 /// How far a peer has come with what it asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum Progress<P = Arrival> {
     /// It holds all of it. The token is that of the grant; there is none where the locks were
     /// granted by different asks, or restored without it.
     Acquired(Option<Token>),
-    /// It waits; this ask will be named in an [`Effect`] once that ends.
-    Pending(Arrival),
+    /// It waits. The arrival of the ask names it in the [`Effect`] that ends this.
+    Pending(P),
 }
 
 /// What a peer asks for.
@@ -42,7 +42,7 @@ pub struct Terms {
 
 /// How a peer stands after it asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Status {
     /// How far it has come.
     pub progress: Progress,
     /// What is left of its lease.
@@ -78,7 +78,7 @@ impl Leases {
         new: NewPeer<'_>,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<Standing, Error> {
+    ) -> Result<Status, Error> {
         let NewPeer { expires_in, name, acquire, may_queue } = new;
         self.expire(now, SLICE, effects);
         self.rules.check_lease(expires_in)?;
@@ -87,7 +87,7 @@ impl Leases {
             let progress = self.repeat_origin(peer, &locks).ok_or(Error::PeerExists { id })?;
             self.check_may_wait(peer, progress, may_queue)?;
             self.peers.renew(peer, expires_in, now);
-            return Ok(self.standing(peer, progress, now));
+            return Ok(self.status(peer, progress, now));
         }
         self.check_counts(&locks)?;
         self.check_may_enter(id, now)?;
@@ -98,7 +98,7 @@ impl Leases {
             true => Progress::Acquired(None),
             false => self.ask(peer, locks, now, effects),
         };
-        Ok(self.standing(peer, progress, now))
+        Ok(self.status(peer, progress, now))
     }
 
     /// Asks for one lock, or for several that are granted together. Safe to repeat: what the peer
@@ -118,7 +118,7 @@ impl Leases {
         terms: Terms,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<Standing, Error> {
+    ) -> Result<Status, Error> {
         self.expire(now, SLICE, effects);
         terms.expires_in.map_or(Ok(()), |expires_in| self.rules.check_lease(expires_in))?;
         let (locks, is_single) = match &asking {
@@ -149,7 +149,7 @@ impl Leases {
         if let Some(expires_in) = terms.expires_in {
             self.peers.renew(peer, expires_in, now);
         }
-        Ok(self.standing(peer, progress, now))
+        Ok(self.status(peer, progress, now))
     }
 
     /// Gives back one lock, or cancels it where it is pending; with it goes the whole ask that it
@@ -169,10 +169,10 @@ impl Leases {
         let peer = self.find(id, now, effects).ok_or(Error::UnknownPeer)?;
         if let Some(position) = self.position_of(semaphore, &self.peers[peer].held) {
             let Held { lock, .. } = self.peers[peer].held.remove(position);
-            self.peers[peer].origin.part(position);
+            self.peers[peer].origin.lose(position);
             self.permits.release(semaphore, lock.count);
         } else if let Some((ask, _)) = self.pending_part(peer, semaphore) {
-            self.part_pending(peer);
+            self.lose_pending(peer);
             self.peers[peer].pending = None;
             effects.push(Effect::Withdrawn(self.permits.withdraw(ask).arrival));
         }
@@ -234,7 +234,7 @@ impl Leases {
             let freed = held.lock.count - count;
             held.lock.count = count;
             if freed > 0 {
-                origin.part(position);
+                origin.lose(position);
                 self.permits.release(semaphore, freed);
                 self.settle_grants(now, effects);
             }
@@ -246,11 +246,13 @@ impl Leases {
         if !is_repeated(existing) {
             return Ok(None);
         }
-        self.check_may_wait(peer, Progress::Pending(arrival), may_queue)?;
+        if !may_queue {
+            return Err(self.would_wait(lock));
+        }
         if count < existing {
             // Those who wait for the larger lock must not take the smaller one for it.
             effects.push(Effect::Withdrawn(arrival));
-            self.part_pending(peer);
+            self.lose_pending(peer);
             self.permits.shrink(ix, position, count);
             self.settle_grants(now, effects);
         }
@@ -268,9 +270,9 @@ impl Leases {
     }
 
     /// Notes that the pending ask is not any more what it was.
-    fn part_pending(&mut self, peer: PeerIx) {
+    fn lose_pending(&mut self, peer: PeerIx) {
         let Peer { held, origin, .. } = &mut self.peers[peer];
-        origin.part(held.len());
+        origin.lose(held.len());
     }
 
     fn check_counts(&self, locks: &Locks) -> Result<(), Error> {
@@ -279,11 +281,11 @@ impl Leases {
             if lock.count > max {
                 return Err(Error::CountAboveMax { count: lock.count, max });
             }
-            if lock.count < 1 {
-                return Err(Error::CountBelowOne { found: lock.count });
-            }
         }
-        Ok(())
+        match locks.iter().find(|lock| lock.count < 1) {
+            Some(lock) => Err(Error::CountBelowOne { found: lock.count }),
+            None => Ok(()),
+        }
     }
 
     /// Whether the peer may make a new ask for these locks.
@@ -371,8 +373,8 @@ impl Leases {
         }
     }
 
-    fn standing(&self, peer: PeerIx, progress: Progress, now: Timestamp) -> Standing {
-        Standing { progress, expires_in: self.peers[peer].expires_in(now) }
+    fn status(&self, peer: PeerIx, progress: Progress, now: Timestamp) -> Status {
+        Status { progress, expires_in: self.peers[peer].expires_in(now) }
     }
 }
 

@@ -29,7 +29,7 @@ mod model;
 mod tests;
 
 pub use self::{
-    acquire::{Asking, NewPeer, Progress, Standing, Terms},
+    acquire::{Asking, NewPeer, Progress, Status, Terms},
     effects::{Effect, Effects},
     error::Error,
     leases::{Leases, Wanted},

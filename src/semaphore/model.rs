@@ -9,14 +9,14 @@ use proptest::prelude::*;
 
 use super::{
     Asking, Effect, Effects, Error, Leases, NewPeer, PeerId, Progress, Restored, Rules,
-    SemaphoreConfig, Standing, Terms, Timestamp, invariants,
+    SemaphoreConfig, Status, Terms, Timestamp, invariants,
 };
 
 /// Name, max and level of each semaphore, in walking order.
 const SEMAPHORES: [(&str, i64, i32); 4] = [("D", 2, 7), ("B", 3, 1), ("C", 1, 1), ("A", 5, 0)];
 
 /// Few enough for the limits to be met now and then.
-const MAX_PEERS: usize = 6;
+const MAX_PEERS: usize = 4;
 const MAX_EXPIRES_IN: u64 = 27;
 
 /// Tokens of an earlier start are at most this.
@@ -154,15 +154,10 @@ impl Model {
     }
 
     fn check_counts(wanted: &Counts) -> Result<(), &'static str> {
-        for (ix, count) in wanted {
-            if *count > SEMAPHORES[*ix].1 {
-                return Err("count above max");
-            }
-            if *count < 1 {
-                return Err("count below one");
-            }
+        if wanted.iter().any(|(ix, count)| *count > SEMAPHORES[*ix].1) {
+            return Err("count above max");
         }
-        Ok(())
+        if wanted.values().any(|count| *count < 1) { Err("count below one") } else { Ok(()) }
     }
 
     fn check_may_enter(&self, id: u64) -> Result<(), &'static str> {
@@ -363,10 +358,14 @@ enum Step {
     },
     /// The litter collection looks.
     Collect,
+    /// What was done so many steps ago is done again.
+    Again {
+        back: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let id = || 1..8_u64;
+    let id = || 1..6_u64;
     let lease = || 1..30_u64;
     let semaphore = || 0..SEMAPHORES.len();
     let counts = |count, size| prop::collection::btree_map(0..SEMAPHORES.len(), count, size);
@@ -406,6 +405,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => restore,
         3 => (0..12_u64).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Collect),
+        8 => (1..6_usize).prop_map(|back| Step::Again { back }),
     ]
 }
 
@@ -436,7 +436,7 @@ fn reason(error: &Error) -> &'static str {
     }
 }
 
-fn is_acquired(standing: Standing) -> bool {
+fn is_acquired(standing: Status) -> bool {
     matches!(standing.progress, Progress::Acquired(_))
 }
 
@@ -549,7 +549,7 @@ impl Pair {
             Step::Collect => {
                 self.leases.expire(now, usize::MAX, fx);
             }
-            Step::Wait { .. } => unreachable!("see above"),
+            Step::Wait { .. } | Step::Again { .. } => unreachable!("see above"),
         }
         self.compare_books()?;
         self.compare_tokens()?;
@@ -670,8 +670,16 @@ proptest! {
         steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut pair = Pair::new(window);
-        for step in &steps {
-            pair.run(step)?;
+        for (number, step) in steps.iter().enumerate() {
+            let (mut number, mut step) = (number, step);
+            while let Step::Again { back } = step
+                && let Some(earlier) = number.checked_sub(*back)
+            {
+                (number, step) = (earlier, &steps[earlier]);
+            }
+            if !matches!(step, Step::Again { .. }) {
+                pair.run(step)?;
+            }
         }
     }
 }

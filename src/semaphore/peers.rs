@@ -54,7 +54,7 @@ impl Origin {
 
     /// Notes that a lock was given back or shrunk, which stood, or would have stood, at `position`
     /// of those that are held.
-    pub(super) fn part(&mut self, position: usize) {
+    pub(super) fn lose(&mut self, position: usize) {
         if position < self.0 as usize {
             *self = Origin::GONE;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Arrival, Asking, Effect, Effects, Error, Leases, NewPeer, PeerId, Progress, Restored, Rules,
-    SemaphoreConfig, Standing, Terms, Timestamp, Token, invariants,
+    SemaphoreConfig, Status, Terms, Timestamp, Token, invariants,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -64,7 +64,7 @@ impl World {
         self.step(|leases, now, fx| leases.new_peer(PeerId(id), new, now, fx)).map(is_acquired)
     }
 
-    fn ask(&mut self, id: u64, asking: Asking<'_>, may_queue: bool) -> Result<Standing, Error> {
+    fn ask(&mut self, id: u64, asking: Asking<'_>, may_queue: bool) -> Result<Status, Error> {
         let terms = Terms { expires_in: None, may_queue };
         self.step(|leases, now, fx| leases.acquire(PeerId(id), asking, terms, now, fx))
     }
@@ -138,7 +138,7 @@ impl World {
     }
 }
 
-fn is_acquired(standing: Standing) -> bool {
+fn is_acquired(standing: Status) -> bool {
     matches!(standing.progress, Progress::Acquired(_))
 }
 
@@ -873,7 +873,8 @@ mod making {
         assert_eq!(exists(2), world.make(2, &[("B", 1)]), "it is another lock");
         world.make(3, &[("A", 1)]).unwrap();
         world.release(3, "A").unwrap();
-        assert_eq!(exists(3), world.make(3, &[("A", 1)]), "it was cancelled");
+        assert_eq!(Ok(false), world.acquire(3, "A", 1));
+        assert_eq!(exists(3), world.make(3, &[("A", 1)]), "that one was cancelled");
     }
 
     #[test]
@@ -890,9 +891,12 @@ mod making {
         let new = NewPeer { expires_in: HOUR, name: None, acquire: &[("A", 1)], may_queue: false };
         let would_wait = Error::WouldWait { semaphore: "A".to_owned(), count: 1 };
         let made = world.step(|leases, now, fx| leases.new_peer(PeerId(2), new, now, fx));
-        assert_eq!(Err(would_wait), made);
-
+        assert_eq!(Err(would_wait.clone()), made);
         assert_eq!(1, world.leases.peer_count());
+
+        world.make(2, &[("A", 1)]).unwrap();
+        let again = world.step(|leases, now, fx| leases.new_peer(PeerId(2), new, now, fx));
+        assert_eq!(Err(would_wait), again, "it waits already");
     }
 
     #[test]
@@ -910,16 +914,43 @@ mod making {
             _ => None,
         });
         assert_eq!(Some(name.map(Box::from)), expired);
-        world.new_peer(7, HOUR);
-        let shown = world.step(|leases, now, fx| leases.peer(PeerId(7), now, fx)).unwrap();
-        assert_eq!(None, shown.name, "its place in the books is used again");
+        world.peers(10);
+        for id in 1..=10 {
+            let shown = world.step(|leases, now, fx| leases.peer(PeerId(id), now, fx)).unwrap();
+            assert_eq!(None, shown.name, "its place in the books is used again");
+        }
     }
+}
+
+#[test]
+fn part_that_shrinks_while_it_is_reserved_leaves_room_for_others() {
+    let mut world = World::new(&[("A", 1, 0), ("B", 2, 1)]);
+    world.peers(3);
+    world.acquire(1, "A", 1).unwrap();
+    assert_eq!(Ok(false), world.acquire_all(2, &[("A", 1), ("B", 2)]));
+    assert_eq!(Ok(false), world.acquire(3, "B", 1), "both permits are reserved");
+
+    assert_eq!(Ok(false), world.acquire(2, "B", 1));
+
+    assert_eq!(Ok(true), world.is_acquired(3));
+    world.release(1, "A").unwrap();
+    assert_eq!((0, 0), (world.remainder("A"), world.remainder("B")));
+}
+
+#[test]
+fn counts_above_max_are_looked_for_first_in_all_locks() {
+    let mut world = World::new(&[("A", 1, 0), ("B", 2, 1)]);
+    world.peers(1);
+
+    let refused = world.acquire_all(1, &[("A", 5), ("B", 0)]);
+
+    assert_eq!(Err(Error::CountAboveMax { count: 5, max: 1 }), refused);
 }
 
 mod trying {
     use super::*;
 
-    fn would_wait(semaphore: &str, count: i64) -> Result<Standing, Error> {
+    fn would_wait(semaphore: &str, count: i64) -> Result<Status, Error> {
         Err(Error::WouldWait { semaphore: semaphore.to_owned(), count })
     }
 
@@ -965,7 +996,7 @@ mod trying {
         assert_eq!(Ok(false), world.acquire(2, "A", 2));
 
         assert_eq!(would_wait("A", 2), world.ask(2, Asking::Lock(("A", 2)), false));
-        assert_eq!(would_wait("A", 2), world.ask(2, Asking::Lock(("A", 1)), false));
+        assert_eq!(would_wait("A", 1), world.ask(2, Asking::Lock(("A", 1)), false));
 
         world.release(1, "A").unwrap();
         assert_eq!(1, world.remainder("A"), "it did not shrink either");

@@ -1,6 +1,6 @@
 //! Who may use the administrative routes, and what revoking does.
 
-use crate::server::Server;
+use crate::{client::eventually, server::Server};
 
 const SEMAPHORES: &str = "[semaphores]\nA = 1\n";
 
@@ -22,6 +22,8 @@ fn revoked_peer_cannot_come_back() {
     assert_eq!((200, "\"Peer released\""), server.delete(&path).pair());
     assert_eq!((200, "\"Peer not found\""), server.delete(&path).pair());
 
+    let line = format!("WARN  throttle] peer {peer} revoked by 127.0.0.1\n");
+    eventually(&line, || server.stderr().contains(&line));
     assert!(server.is_acquired(waiting));
     assert_eq!((400, "Unknown peer"), server.put(&format!("/peers/{peer}/A"), "1").pair());
     let restore = format!(r#"{{"expires_in":"1h","peer_id":{peer},"acquired":{{"A":1}}}}"#);
@@ -59,7 +61,11 @@ fn without_a_token_no_page_of_another_site_gets_through() {
         ("Host", "example.com"),
         ("Host", "localhost.example.com:8000"),
         ("Host", "10.0.0.1"),
+        ("Sec-Fetch-Site", "cross-site"),
         ("X-Forwarded-For", "10.0.0.1"),
+        ("X-Forwarded-Host", "example.com"),
+        ("X-Real-IP", "10.0.0.1"),
+        ("Via", "1.1 proxy"),
         ("Forwarded", "for=10.0.0.1"),
     ] {
         let refused = server.send("DELETE", &path, &[(name, value)], "");

@@ -128,16 +128,20 @@ fn head_and_body_have_their_time() {
         let head = "POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
         server.raw(format!("{head}{rest}").as_bytes())
     });
+    let after_another = server.raw(
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nPOST /new_peer HTTP/1.1\r\nHost: x\r\n\
+          Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    );
     server.assert_serves("A");
 
-    for body in bodies {
+    for body in bodies.into_iter().chain([after_another]) {
         let answer = read_to_end(body);
         assert!(answer.contains("HTTP/1.1 408 "), "{answer}");
         assert!(answer.ends_with("the body did not arrive within 200ms"), "{answer}");
     }
     assert!(read_to_end(head).starts_with("HTTP/1.1 408 "));
     assert!(start.elapsed() > Duration::from_millis(200));
-    is_counted(&server, "body_too_slow", 5);
+    is_counted(&server, "body_too_slow", 6);
 }
 
 /// Sends a byte at a time, each long before any timeout: the whole head has its time, not a byte.

@@ -13,7 +13,8 @@ const PERMITS: i64 = 50;
 const WINDOW: &str = "recovery_window = \"auto\"\n[limits]\nmax_expires_in = \"10s\"\n";
 
 fn start(settings: &str) -> Server {
-    Server::start(&format!("{settings}[semaphores]\nA = {PERMITS}\n"))
+    let configuration = format!("{settings}[semaphores]\nA = {PERMITS}\n");
+    Server::start_with(&configuration, |command| command.env("THROTTLE_LOG", "info"))
 }
 
 fn is_recovering(client: &Client) -> bool {
@@ -41,6 +42,9 @@ fn nothing_is_granted_during_the_window_and_all_at_its_end() {
     assert_eq!(200, granted.status);
     assert!(!is_recovering(&server));
     assert_eq!((200, "Ok"), server.get("/health/granting").pair());
+    for line in ["recovery window: no lock is granted for 5s", "recovery window is over"] {
+        eventually(line, || server.stderr().contains(line));
+    }
 }
 
 #[test]
@@ -65,8 +69,15 @@ fn windows_that_promise_too_much_are_refused() {
             "recovery_window = \"5m\"\n[limits]\nmax_expires_in = \"10m\"",
             "a recovery window of 300s is shorter than `limits.max_expires_in`, 600s",
         ),
-        ("recovery_window = \"0s\"", "expected a duration longer than zero"),
-        ("recovery_window = \"soon\"", "expected a duration such as `5min`, or `auto`"),
+        (
+            "recovery_window = \"0s\"",
+            "key `recovery_window`: `0s` is too short, expected a duration longer than zero",
+        ),
+        (
+            "recovery_window = \"soon\"",
+            "key `recovery_window`: invalid value: string \"soon\", expected a duration such as \
+             `5min`, or `auto`",
+        ),
         ("recovery_window = 5", "expected a duration such as `5min`, or `auto`"),
     ] {
         let complaint = crate::server::refusal_to_start(settings);

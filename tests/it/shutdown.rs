@@ -64,18 +64,20 @@ fn answer_that_is_being_written_is_finished() {
     let mut server = Server::start(&format!("[semaphores]\n{names}"));
     let size = server.get("/metrics").body.len();
     assert!(size > 8_000_000);
-    let mut probe = server.raw(b"");
+    let probes = ["ready", "granting"].map(|health| (health, server.raw(b"")));
     let stream = server.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     eventually("it is being written", || stream.peek(&mut [0]).is_ok_and(|count| count > 0));
 
     server.signal("TERM");
-    eventually("requests on open connections are answered, and told of the shutdown", || {
-        probe.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut answer = [0; 1024];
-        let count = probe.read(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer[..count]);
-        answer.starts_with("HTTP/1.1 503 ") && answer.contains("connection: close")
-    });
+    for (health, mut probe) in probes {
+        eventually("requests on open connections are answered, and told of the shutdown", || {
+            write!(probe, "GET /health/{health} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut answer = [0; 1024];
+            let count = probe.read(&mut answer).unwrap();
+            let answer = String::from_utf8_lossy(&answer[..count]);
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("connection: close")
+        });
+    }
 
     // Time enough to end in, for a server that did not wait for this reader.
     thread::sleep(Duration::from_millis(400));

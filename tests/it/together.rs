@@ -167,7 +167,9 @@ fn names_are_shown_and_may_not_break_a_line() {
     assert_eq!(200, make(&format!("\"{}\"", "ä".repeat(128))).status);
 
     assert!(make(&format!("\"{}\"", "a".repeat(129))).body.contains("129 characters"));
-    for name in [r#""a\nb""#, r#""\u0000""#, r#""\u001b[31m""#, "7", "null"] {
+    for name in
+        [r#""a\nb""#, r#""\u0000""#, r#""\u001b[31m""#, r#""a\u2028b""#, r#""\u202e""#, "7", "null"]
+    {
         assert_eq!(400, make(name).status, "{name}");
     }
     assert!(server.get(&format!("/peers/{}", server.new_peer())).body.contains("\"name\":null"));

@@ -1,7 +1,10 @@
 //! What a holder can learn: what is left of its lease, which start of the server it talks to, and
 //! its fencing tokens.
 
-use crate::{client::Response, server::Server};
+use crate::{
+    client::{Response, eventually},
+    server::Server,
+};
 
 fn token(response: &Response) -> Option<u64> {
     response.header("throttle-token").map(|token| token.parse().unwrap())
@@ -157,4 +160,34 @@ fn restore_keeps_tokens_of_an_earlier_start_and_never_mints_one() {
         assert!(refused.body.contains(text), "{tokens}: {}", refused.body);
     }
     assert_eq!((400, "Unknown peer"), server.get(&format!("/peers/{peer}")).pair());
+}
+
+/// A heartbeat that comes while the request is parked shows in its answer.
+#[test]
+fn parked_request_is_told_of_the_lease_as_it_is_in_the_end() {
+    let server = server();
+    let (holder, waiting) = (server.new_peer(), server.new_peer_for("5m"));
+    server.acquire(holder, "A", 1);
+    let wait = |block_for: &str| {
+        let (client, path) =
+            (server.clone(), format!("/peers/{waiting}/A?block_for={block_for}&expires_in=5m"));
+        let parked = std::thread::spawn(move || client.put(&path, "1"));
+        eventually("parked", || server.get("/metrics").body.contains("throttle_waiters 1\n"));
+        server.put(&format!("/peers/{waiting}"), r#"{"expires_in":"2h"}"#);
+        parked
+    };
+    let is_renewed = |answer: &Response| {
+        let left = answer.header("throttle-expires-in").unwrap();
+        let left: u64 = left.strip_suffix("ms").unwrap().parse().unwrap();
+        assert!((7_000_000..=7_200_000).contains(&left), "{left}");
+    };
+
+    let pending = wait("1s").join().unwrap();
+    assert_eq!(202, pending.status);
+    is_renewed(&pending);
+    let parked = wait("20s");
+    server.delete(&format!("/peers/{holder}"));
+    let granted = parked.join().unwrap();
+    assert_eq!(200, granted.status);
+    is_renewed(&granted);
 }
