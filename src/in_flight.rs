@@ -44,9 +44,13 @@ impl InFlight {
         self.0.is_draining.load(Ordering::Acquire)
     }
 
+    /// From now on connections are closed after their next answer.
+    pub fn start_draining(&self) {
+        self.0.is_draining.store(true, Ordering::Release);
+    }
+
     /// Returns once no request is being answered any more, and after `at_most` in any case.
     pub async fn drain(&self, at_most: Duration) {
-        self.0.is_draining.store(true, Ordering::Release);
         // Either way the shutdown goes on.
         let _ = timeout(at_most, self.quiet()).await;
     }
@@ -84,6 +88,7 @@ mod tests {
         let in_flight = InFlight::default();
         let entered = in_flight.enter();
 
+        in_flight.start_draining();
         let draining = tokio::spawn({
             let in_flight = in_flight.clone();
             async move { in_flight.drain(Duration::from_secs(60)).await }

@@ -153,6 +153,7 @@ fn cannot_listen(cli: &Cli) -> String {
 /// No new connections; parked requests are answered at once, and those in flight within the grace.
 async fn stop(server: &ServerHandle, state: &State, in_flight: &InFlight) {
     server.pause().await;
+    in_flight.start_draining();
     state.shut_down();
     in_flight.drain(GRACE).await;
     // What is left are idle connections and half-sent requests.

@@ -31,11 +31,17 @@ use crate::{fields, nearest};
 /// broke off or the framing is wrong.
 pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes, Refusal> {
     let mut payload = request.take_payload();
+    let length = declared_length(request);
     // Where an upgrade is asked for, actix would hand on all that follows as if it were a body.
-    if matches!(payload, Payload::None) || !is_framed(request) {
+    let is_framed = length.is_some() || request.headers().contains_key(header::TRANSFER_ENCODING);
+    if matches!(payload, Payload::None) || !is_framed {
         return Ok(Bytes::new());
     }
     let Limits { max_body, body_timeout, .. } = *limits;
+    if length.is_some_and(|length| length > max_body as u64) {
+        request.set_payload(payload);
+        return Err(Refusal::BodyTooLarge { limit: max_body });
+    }
     let all = within(body_timeout, pin!(collect(&mut payload, max_body))).await;
     let refusal = match all {
         Some(Ok(Some(bytes))) => {
@@ -100,10 +106,9 @@ async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F
     .await
 }
 
-/// Whether the head says that a body follows.
-fn is_framed(request: &ServiceRequest) -> bool {
-    let headers = request.headers();
-    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+/// The length of the body as the head has it. actix has refused what is no number.
+fn declared_length(request: &ServiceRequest) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Parses a body as a JSON object. `expected` shows a right one to whoever sent a wrong one.

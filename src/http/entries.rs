@@ -6,6 +6,10 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{fields::Integer, semaphore::Wanted};
 
+/// One ask names no more semaphores than this: it is granted in one step, during which all others
+/// wait.
+const MOST: usize = 100;
+
 /// All entries of such an object in the order in which they came, also those of the same name: a
 /// map would silently keep the last.
 #[derive(Debug)]
@@ -59,13 +63,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
 /// whoever sends it means to ask for something.
 ///
 /// # Errors
-/// Where it is empty or something else.
+/// Where it is empty, too long or something else.
 pub fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Entries<T>>, D::Error> {
     let entries = Entries::deserialize(deserializer)?;
-    if entries.0.is_empty() {
-        return Err(de::Error::custom("no semaphore is named, expected at least one"));
+    match entries.0.len() {
+        0 => Err(de::Error::custom("no semaphore is named, expected at least one")),
+        1..=MOST => Ok(Some(entries)),
+        more => {
+            Err(de::Error::custom(format!("{more} semaphores are named, expected at most {MOST}")))
+        }
     }
-    Ok(Some(entries))
 }

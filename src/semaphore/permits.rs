@@ -42,6 +42,9 @@ pub(super) struct Ask {
     pub(super) stage: usize,
 }
 
+/// Some semaphores, without an order that means anything or against the walking order.
+type Moved = SmallVec<[SemaphoreIx; 4]>;
+
 /// All semaphores and all pending asks.
 #[derive(Debug)]
 pub(super) struct Permits {
@@ -51,7 +54,7 @@ pub(super) struct Permits {
     pub(super) is_closed: bool,
     arrivals: u64,
     /// Semaphores in whose queues somebody may be able to go on (see `settle`).
-    moved: SmallVec<[SemaphoreIx; 4]>,
+    moved: Moved,
     /// Asks that were granted and that nobody has fetched yet (see `settle`).
     granted: Vec<Ask>,
 }
@@ -63,7 +66,7 @@ impl Permits {
             asks: Slab::new(),
             is_closed,
             arrivals: 0,
-            moved: SmallVec::new(),
+            moved: Moved::new(),
             granted: Vec::new(),
         }
     }
@@ -81,10 +84,11 @@ impl Permits {
     /// the next finds its place there before that one is served.
     pub(super) fn settle(&mut self) -> impl Iterator<Item = Ask> + '_ {
         let mut moved = std::mem::take(&mut self.moved);
-        moved.sort_unstable_by_key(|semaphore| self.walking_order(*semaphore));
+        // From behind, so that the first one is the next to be taken.
+        moved.sort_unstable_by_key(|semaphore| Reverse(self.walking_order(*semaphore)));
         moved.dedup();
-        for semaphore in moved {
-            self.serve(semaphore);
+        while let Some(semaphore) = moved.pop() {
+            self.serve(semaphore, &mut moved);
         }
         self.granted.drain(..)
     }
@@ -173,20 +177,38 @@ impl Permits {
         }
     }
 
-    /// Lets whoever stands at the front of this queue go on, for as long as there is room.
-    fn serve(&mut self, semaphore: SemaphoreIx) {
+    /// Lets whoever stands at the front of this queue go on, for as long as there is room. Who goes
+    /// on to the next semaphore only enters its queue: that one is served later, when all who come
+    /// from others that were served before have entered it as well.
+    fn serve(&mut self, semaphore: SemaphoreIx, later: &mut Moved) {
         while let Some((_, ix)) = self[semaphore].standing.first_key_value() {
             let ix = *ix;
-            let ask = &self[ix];
-            if self.is_closed || ask.locks[ask.stage].count > self[semaphore].room() {
+            let ask = &mut self.asks[ix.0 as usize];
+            let from = &mut self.semaphores[semaphore.0 as usize];
+            let lock = ask.locks[ask.stage];
+            if self.is_closed || lock.count > from.room() {
                 break;
             }
-            self[semaphore].standing.pop_first();
-            self.walk(ix);
+            from.standing.pop_first();
+            from.reserved += lock.count;
+            ask.stage += 1;
+            let Some(next) = ask.locks.get(ask.stage).copied() else {
+                self.grant(ix);
+                continue;
+            };
+            from.reserving.insert(ask.arrival, ix);
+            let to = &mut self.semaphores[next.semaphore.0 as usize];
+            to.approaching.remove(&ask.arrival);
+            to.standing.insert(ask.arrival, ix);
+            let order = Reverse(self.walking_order(next.semaphore));
+            let place = later.binary_search_by_key(&order, |ix| Reverse(self.walking_order(*ix)));
+            if let Err(place) = place {
+                later.insert(place, next.semaphore);
+            }
         }
     }
 
-    /// Moves an ask, which stands in no queue now, as far as it gets.
+    /// Moves a new ask, which stands in no queue yet, as far as it gets.
     fn walk(&mut self, ix: AskIx) {
         let ask = &mut self.asks[ix.0 as usize];
         while let Some(lock) = ask.locks.get(ask.stage) {

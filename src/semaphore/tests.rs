@@ -922,6 +922,22 @@ mod making {
     }
 }
 
+/// Both get on in the same step, and meet at `Z`.
+#[test]
+fn asks_that_meet_at_a_lower_semaphore_go_in_the_order_of_their_arrival() {
+    let mut world = World::new(&[("D", 1, 2), ("A", 1, 1), ("Z", 1, 0)]);
+    world.peers(3);
+    world.acquire_all(1, &[("D", 1), ("A", 1), ("Z", 1)]).unwrap();
+    assert_eq!(Ok(false), world.acquire_all(2, &[("A", 1), ("Z", 1)]));
+    assert_eq!(Ok(false), world.acquire_all(3, &[("D", 1), ("Z", 1)]));
+
+    assert!(world.remove(1));
+
+    assert_eq!(vec![2], world.acquired([2, 3]));
+    assert!(world.remove(2));
+    assert_eq!(vec![3], world.acquired([3]));
+}
+
 #[test]
 fn part_that_shrinks_while_it_is_reserved_leaves_room_for_others() {
     let mut world = World::new(&[("A", 1, 0), ("B", 2, 1)]);

@@ -31,7 +31,9 @@ fn parked_requests_are_answered_and_the_exit_code_is_zero() {
         server.signal(signal);
 
         for parked in parked {
-            assert_eq!(202, parked.join().unwrap().status, "{signal}");
+            let answer = parked.join().unwrap();
+            assert_eq!(202, answer.status, "{signal}");
+            assert_eq!(Some("close"), answer.header("connection"), "{signal}");
         }
         assert_eq!(Some(0), server.wait().code(), "{signal}");
     }

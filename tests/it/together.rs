@@ -130,6 +130,7 @@ fn refusal_makes_no_peer() {
         ("null", 400, "an object with semaphores"),
         (r#"["high"]"#, 400, "an object with semaphores"),
         (r#"{"high":"1"}"#, 400, "an integer"),
+        (&format!("{{{}\"high\":1}}", "\"low\":1,".repeat(100)), 400, "101 semaphores are named"),
     ] {
         let refused = make(&server, CHOSEN, "", acquire);
         assert_eq!(status, refused.status, "{acquire}: {}", refused.body);
