@@ -1,7 +1,13 @@
 //! What the operating system is asked for connections: as many as it allows, and none with a client
 //! that takes nothing any more.
 
-use std::any::Any;
+use std::{io, net};
+
+use actix_web::rt::net::TcpStream;
+use socket2::{Domain, Socket, Type};
+
+/// So many connections may wait to be accepted.
+const BACKLOG: i32 = 2_048;
 
 /// Raises the soft limit of open files to the hard one: each connection takes one. Where that
 /// fails, the server runs with what it has: out of files, it accepts no new connection until one is
@@ -22,21 +28,34 @@ pub fn raise_limit() {}
 /// a minute, or has vanished, which it finds out within a minute and a half. Otherwise answers
 /// would be kept in memory for ever, and requests stay parked for nobody.
 #[cfg(target_os = "linux")]
-pub fn limit_silence(connection: &dyn Any) {
+pub fn limit_silence(stream: &TcpStream) {
     use socket2::{SockRef, TcpKeepalive};
     use std::time::Duration;
 
     const SILENCE: Duration = Duration::from_secs(30);
     let probes =
         TcpKeepalive::new().with_time(2 * SILENCE).with_interval(SILENCE / 3).with_retries(3);
-    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-        let socket = SockRef::from(stream);
-        // Without them the connection serves as well.
-        let _ = socket.set_tcp_user_timeout(Some(SILENCE));
-        let _ = socket.set_tcp_keepalive(&probes);
-    }
+    let socket = SockRef::from(stream);
+    // Without them the connection serves as well.
+    let _ = socket.set_tcp_user_timeout(Some(SILENCE));
+    let _ = socket.set_tcp_keepalive(&probes);
 }
 
 /// Only Linux has this option.
 #[cfg(not(target_os = "linux"))]
-pub fn limit_silence(_: &dyn Any) {}
+pub fn limit_silence(_: &TcpStream) {}
+
+/// A socket that listens there.
+///
+/// # Errors
+/// If the address is taken, or none of this machine.
+pub fn listen(address: net::SocketAddr) -> io::Result<net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Otherwise a server that was ended a moment ago would keep the address. On Windows this would
+    // mean something else.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

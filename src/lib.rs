@@ -35,5 +35,6 @@ pub mod semaphore;
 pub mod shutdown;
 pub mod state;
 pub mod waiting;
+pub mod watch;
 
 pub mod server;

@@ -1,6 +1,7 @@
 //! Puts the server together, starts it, and stops it in order.
 
 use std::{
+    future::ready,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     process,
@@ -9,11 +10,14 @@ use std::{
     time::Duration,
 };
 
+use actix_http::{HttpService, KeepAlive};
+use actix_server::{Server, ServerHandle, ServerServiceFactory};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, HttpServer,
-    dev::{ServerHandle, fn_service},
+    App,
+    dev::AppConfig,
     http::header::HeaderValue,
-    rt,
+    rt::{self, net::TcpStream},
 };
 use anyhow::Context;
 use log::{info, warn};
@@ -30,11 +34,19 @@ use crate::{
     metrics::Metrics,
     shutdown::Signals,
     state::{Settings, State},
+    watch::{Allowed, Watch, Watched},
 };
 
 /// An idle connection is kept for longer than clients pause between heartbeats (5 minutes at the
 /// published ones), so that they need not connect anew each time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10 * 60);
+
+/// So long the rest of a request is still read, and thrown away, whose connection is to be closed:
+/// otherwise its client could miss the answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// No worker has more connections than this. Further ones wait to be accepted.
+const CONNECTIONS: usize = 25_600;
 
 /// Requests that are being answered when the server shuts down get this long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -65,27 +77,13 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
     let api = put_together(&config, log)?;
     let (state, in_flight) = (api.state.clone(), api.in_flight.clone());
 
-    let mut server = HttpServer::new(move || {
-        // One a worker: requests of different workers then share no reference count.
-        let api = Rc::new(api.clone());
-        App::new().default_service(fn_service(move |request| serve(api.clone(), request)))
-    })
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(config.limits.header_timeout)
-    // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
-    .h1_allow_half_closed(false)
-    .disable_signals()
-    .on_connect(|connection, _| connections::limit_silence(connection));
-    for address in addresses(cli).with_context(|| cannot_listen(cli))? {
-        // Port 0 picks a free one, the same for all addresses.
-        let port = server.addrs().first().map_or(address.port(), SocketAddr::port);
-        server = server.bind((address.ip(), port)).with_context(|| cannot_listen(cli))?;
-    }
-    for address in server.addrs() {
-        logging::note(&format!(
-            "Throttle {} listening on http://{address}",
-            env!("CARGO_PKG_VERSION")
-        ));
+    let mut server = Server::build().disable_signals().max_concurrent_connections(CONNECTIONS);
+    for listener in listeners(cli).with_context(|| cannot_listen(cli))? {
+        let address = listener.local_addr()?;
+        let service = service(api.clone(), config.limits.header_timeout);
+        server = server.listen(format!("throttle-{address}"), listener, service)?;
+        let version = env!("CARGO_PKG_VERSION");
+        logging::note(&format!("Throttle {version} listening on http://{address}"));
     }
     let server = server.run();
     let handle = server.handle();
@@ -130,6 +128,49 @@ fn put_together(config: &Config, log: Log) -> anyhow::Result<Api> {
         admin: config.admin.token.clone(),
         instance: HeaderValue::from_static(instance),
     })
+}
+
+/// What each worker does with a connection.
+fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpStream> {
+    move || {
+        // One a worker: requests of different workers then share no reference count.
+        let api = Rc::new(api.clone());
+        let app =
+            App::new().default_service(fn_service(move |request| serve(api.clone(), request)));
+        let http = HttpService::build()
+            // The idle time is watched here as well.
+            .keep_alive(KeepAlive::Os)
+            .client_request_timeout(header_timeout)
+            .client_disconnect_timeout(FAREWELL)
+            // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
+            .h1_allow_half_closed(false)
+            .on_connect_ext(|stream: &Watched<TcpStream>, extensions| {
+                extensions.insert(stream.connection());
+            })
+            .h1(map_config(app.into_factory().map_err(|error| error.error_response()), |()| {
+                AppConfig::default()
+            }));
+        let watch = Watch::start(Allowed { head: header_timeout, idle: KEEP_ALIVE });
+        let watched = move |stream: TcpStream| {
+            connections::limit_silence(&stream);
+            let peer = stream.peer_addr().ok();
+            ready(Ok((watch.over(stream), peer)))
+        };
+        fn_service(watched).and_then(http)
+    }
+}
+
+/// Sockets that listen at all addresses which the command line names.
+fn listeners(cli: &Cli) -> io::Result<Vec<TcpListener>> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for address in addresses(cli)? {
+        // Port 0 picks a free one, the same for all addresses.
+        let port = listeners
+            .first()
+            .map_or(Ok(address.port()), |first| first.local_addr().map(|address| address.port()))?;
+        listeners.push(connections::listen(SocketAddr::new(address.ip(), port))?);
+    }
+    Ok(listeners)
 }
 
 /// All addresses that the command line names. A name may resolve to one that this machine does not

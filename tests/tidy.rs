@@ -11,7 +11,7 @@ use std::{
 
 /// Which rooms a room may call. `semaphore` knows nobody; whoever reads requests never sees the
 /// books, only the door to them.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("main", &["cli", "logging", "server"]),
     ("lib", &[]),
     (
@@ -28,6 +28,7 @@ const DOORS: [(&str, &[&str]); 18] = [
             "connections",
             "shutdown",
             "state",
+            "watch",
         ],
     ),
     ("cli", &["config", "logging"]),
@@ -35,7 +36,17 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("logging", &["clock", "config", "ids", "nearest", "semaphore"]),
     (
         "http",
-        &["fields", "in_flight", "logging", "metrics", "nearest", "semaphore", "state", "waiting"],
+        &[
+            "fields",
+            "in_flight",
+            "logging",
+            "metrics",
+            "nearest",
+            "semaphore",
+            "state",
+            "waiting",
+            "watch",
+        ],
     ),
     ("state", &["aftermath", "clock", "ids", "semaphore", "waiting"]),
     ("aftermath", &["semaphore", "waiting"]),
@@ -44,6 +55,7 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("metrics", &["state"]),
     ("clock", &["semaphore"]),
     ("ids", &["semaphore"]),
+    ("watch", &["clock", "semaphore"]),
     ("fields", &[]),
     ("in_flight", &[]),
     ("nearest", &[]),

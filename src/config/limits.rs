@@ -27,11 +27,12 @@ pub struct Limits {
     /// No body of a request is longer, in bytes. Default: 64 KiB.
     #[serde(deserialize_with = "at_least_one")]
     pub max_body: usize,
-    /// A new connection must have sent the head of its first request by then. Default: 10 seconds.
-    #[serde(deserialize_with = "patience")]
+    /// The head of a request must have been sent by then, counted from its first byte, or from the
+    /// connection where it is the first one. At least a second. Default: 10 seconds.
+    #[serde(deserialize_with = "header_timeout")]
     pub header_timeout: Duration,
     /// A body must have followed its head by then. Default: 10 seconds.
-    #[serde(deserialize_with = "patience")]
+    #[serde(deserialize_with = "timeout")]
     pub body_timeout: Duration,
 }
 
@@ -62,11 +63,23 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 }
 
 /// A duration of at most a day: whoever is waited for any longer will not come.
-fn patience<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let duration = duration(deserializer)?;
     if duration > DAY {
         let found = humantime::format_duration(duration);
         return Err(de::Error::custom(format!("`{found}` is too long, expected at most a day")));
+    }
+    Ok(duration)
+}
+
+/// actix counts the time by a clock that goes by half seconds.
+fn header_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration = timeout(deserializer)?;
+    if duration < Duration::from_secs(1) {
+        let found = humantime::format_duration(duration);
+        return Err(de::Error::custom(format!(
+            "`{found}` is too short, expected a second or more"
+        )));
     }
     Ok(duration)
 }
@@ -121,6 +134,7 @@ mod tests {
             ("max_block_for = \"0s\"", "expected a duration longer than zero"),
             ("max_expires_in = 5", "invalid type: integer `5`, expected a duration such as"),
             ("header_timeout = \"soon\"", "key `limits.header_timeout`: "),
+            ("header_timeout = \"999ms\"", "`999ms` is too short, expected a second or more"),
             ("header_timeout = \"25h\"", "`1day 1h` is too long, expected at most a day"),
             ("body_timeout = \"18446744073709551615s\"", "too long, expected at most a day"),
             ("max_peer = 1", "did you mean `max_peers`?"),

@@ -34,7 +34,7 @@ use actix_web::{
 use smallvec::SmallVec;
 
 use self::error::{Asker, Refusal};
-use crate::{in_flight::InFlight, logging::Log, metrics::Metrics, state::State};
+use crate::{in_flight::InFlight, logging::Log, metrics::Metrics, state::State, watch::Connection};
 
 /// What all workers of one server share.
 #[derive(Clone)]
@@ -82,6 +82,8 @@ enum Answer {
 /// # Errors
 /// None: refusals are answers too. The signature is actix's.
 pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
+    let connection = request.request().conn_data::<Rc<Connection>>();
+    let _answering = connection.map(Connection::answer);
     let body = body::read(&mut request, &api.limits).await;
     // Only now: a request that is sent by halves shall not hold up a shutdown.
     let entered = api.in_flight.enter();

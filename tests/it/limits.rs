@@ -1,7 +1,7 @@
 //! `[limits]`: what they hold off, and that they leave all others alone.
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     thread,
     time::{Duration, Instant},
 };
@@ -113,7 +113,7 @@ fn bodies_have_the_configured_limit() {
 
 #[test]
 fn head_and_body_have_their_time() {
-    let server = with("header_timeout = \"300ms\"\nbody_timeout = \"200ms\"");
+    let server = with("header_timeout = \"1s\"\nbody_timeout = \"200ms\"");
     let start = Instant::now();
 
     let head = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ");
@@ -144,10 +144,26 @@ fn head_and_body_have_their_time() {
     is_counted(&server, "body_too_slow", 6);
 }
 
+/// The head of a later request has its time as well.
+#[test]
+fn half_a_head_after_a_request_is_cut_off() {
+    let server = with("header_timeout = \"1s\"");
+    let mut stream = server.raw(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.read_exact(&mut [0; 12]).unwrap();
+
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: ").unwrap();
+
+    let start = Instant::now();
+    let rest = read_to_end(stream);
+    assert!(!rest.contains("408"), "{rest}");
+    assert!(start.elapsed() < Duration::from_secs(20), "not by the patience of this test");
+    server.assert_serves("A");
+}
+
 /// Sends a byte at a time, each long before any timeout: the whole head has its time, not a byte.
 #[test]
 fn slow_loris_is_cut_off_while_others_are_served() {
-    let server = with("header_timeout = \"300ms\"");
+    let server = with("header_timeout = \"1s\"");
     let mut loris = server.raw(b"GET /health HTTP/1.1\r\n");
     loris.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut answer = Vec::new();
@@ -156,7 +172,7 @@ fn slow_loris_is_cut_off_while_others_are_served() {
     eventually("it is cut off", || {
         server.assert_serves("A");
         // The connection may be closed already.
-        let _ = std::io::Write::write(&mut loris, b"X");
+        let _ = loris.write(b"X");
         match loris.read(&mut buffer) {
             Ok(0) => true,
             Ok(count) => {
