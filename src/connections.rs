@@ -9,20 +9,42 @@ use socket2::{Domain, Socket, Type};
 /// So many connections may wait to be accepted.
 const BACKLOG: i32 = 2_048;
 
+/// No worker has more connections than this; their buffers alone take some 10 kB each.
+const MOST: usize = 25_600;
+
+/// Files that are open for something else than a connection.
+const OTHER_FILES: usize = 64;
+
 /// Raises the soft limit of open files to the hard one: each connection takes one. Where that
 /// fails, the server runs with what it has: out of files, it accepts no new connection until one is
 /// closed.
 #[cfg(unix)]
-pub fn raise_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => log::debug!(limit; "up to {limit} open files"),
-        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
-    }
+pub fn raise_limit() -> usize {
+    let raised = rlimit::increase_nofile_limit(u64::MAX).or_else(|error| {
+        log::warn!("cannot raise the limit of open files: {error}");
+        rlimit::getrlimit(rlimit::Resource::NOFILE).map(|(soft, _)| soft)
+    });
+    let limit = raised.unwrap_or(u64::MAX);
+    log::debug!(limit; "up to {limit} open files");
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// There is no such limit here.
 #[cfg(not(unix))]
-pub fn raise_limit() {}
+pub fn raise_limit() -> usize {
+    usize::MAX
+}
+
+/// How many connections each worker may have, where so many files may be open. Further ones wait to
+/// be accepted.
+pub fn for_each_worker(files: usize, workers: usize) -> usize {
+    (files.saturating_sub(OTHER_FILES) / workers).clamp(1, MOST)
+}
+
+/// How many of all connections may wait for locks. The others are left to those who give them back.
+pub fn that_may_wait(for_each_worker: usize, workers: usize) -> usize {
+    (for_each_worker * workers / 4 * 3).max(1)
+}
 
 /// Has the operating system break off a connection whose client takes nothing of an answer for half
 /// a minute, or has vanished, which it finds out within a minute and a half. Otherwise answers

@@ -4,9 +4,11 @@ use std::{
     future::ready,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    num::NonZero,
     process,
     rc::Rc,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -45,9 +47,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10 * 60);
 /// otherwise its client could miss the answer.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// No worker has more connections than this. Further ones wait to be accepted.
-const CONNECTIONS: usize = 25_600;
-
 /// Requests that are being answered when the server shuts down get this long.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -66,7 +65,6 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     if config.semaphores.is_empty() {
         warn!(target: "throttle", "No semaphores configured.");
     }
-    connections::raise_limit();
     let result = rt::System::new().block_on(serve_until_signal(cli, config, log.clone()));
     log.drain();
     result
@@ -74,10 +72,14 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 
 async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let api = put_together(&config, log)?;
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let connections = connections::for_each_worker(connections::raise_limit(), workers);
+    let may_wait = connections::that_may_wait(connections, workers);
+    let api = put_together(&config, may_wait, log)?;
     let (state, in_flight) = (api.state.clone(), api.in_flight.clone());
 
-    let mut server = Server::build().disable_signals().max_concurrent_connections(CONNECTIONS);
+    let mut server =
+        Server::build().disable_signals().workers(workers).max_concurrent_connections(connections);
     for listener in listeners(cli).with_context(|| cannot_listen(cli))? {
         let address = listener.local_addr()?;
         let service = service(api.clone(), config.limits.header_timeout);
@@ -104,10 +106,18 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
     running.await?.context("the server failed")
 }
 
-/// What the workers share, as the configuration has it.
-fn put_together(config: &Config, log: Log) -> anyhow::Result<Api> {
+/// What the workers share, as the configuration has it. No more than `may_wait` requests may wait.
+fn put_together(config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Api> {
     let recovery_window = config.recovery_window();
     let Limits { max_peers, max_waiters, max_expires_in, .. } = config.limits;
+    if let Some(max_waiters) = max_waiters.filter(|max_waiters| *max_waiters > may_wait) {
+        warn!(
+            target: "throttle", max_waiters, may_wait;
+            "limits.max_waiters is {max_waiters}, but no more than {may_wait} can wait: three \
+             quarters of the connections that there can be"
+        );
+    }
+    let max_waiters = max_waiters.unwrap_or(may_wait).min(may_wait);
     let settings = Settings { max_peers, max_waiters, max_expires_in, recovery_window };
     if let Some(window) = recovery_window {
         let window = humantime::format_duration(window);

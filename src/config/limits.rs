@@ -15,9 +15,10 @@ pub struct Limits {
     /// There are never more peers than this. Default: a million, which take about 100 MB.
     #[serde(deserialize_with = "at_least_one")]
     pub max_peers: usize,
-    /// There are never more requests parked than this. Default: 100,000.
-    #[serde(deserialize_with = "at_least_one")]
-    pub max_waiters: usize,
+    /// There are never more requests parked than this. Default, and the most: three quarters of the
+    /// connections that there can be.
+    #[serde(deserialize_with = "some_at_least_one")]
+    pub max_waiters: Option<usize>,
     /// No request is parked for longer; a longer `block_for` is shortened. Default: an hour.
     #[serde(deserialize_with = "duration")]
     pub max_block_for: Duration,
@@ -40,7 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_peers: 1_000_000,
-            max_waiters: 100_000,
+            max_waiters: None,
             max_block_for: Duration::from_secs(60 * 60),
             max_expires_in: None,
             max_body: 64 * 1024,
@@ -101,6 +102,12 @@ fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::
     }
 }
 
+fn some_at_least_one<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    at_least_one(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -122,7 +129,8 @@ mod tests {
 
         assert_eq!(7, table.lines().count());
         let max_expires_in = Some(Duration::from_secs(12 * 60 * 60));
-        assert_eq!(Limits { max_expires_in, ..Limits::default() }, shown);
+        let max_waiters = Some(30_000);
+        assert_eq!(Limits { max_expires_in, max_waiters, ..Limits::default() }, shown);
     }
 
     #[test]

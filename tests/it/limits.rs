@@ -69,6 +69,44 @@ fn beyond_max_waiters_nobody_is_parked_and_nothing_is_queued() {
     assert_eq!(200, waiting.join().unwrap().status);
 }
 
+/// However many wait: whoever holds what they wait for must be able to give it back.
+#[cfg(unix)]
+#[test]
+fn waiters_leave_connections_for_others() {
+    let script = "ulimit -n 200 && exec \"$0\" --port 0";
+    let configuration = "[semaphores]\nA = 1\n[limits]\nmax_waiters = 100000";
+    let server = Server::start_with(configuration, |command| {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", script, env!("CARGO_BIN_EXE_throttle")]);
+        limited.current_dir(command.get_current_dir().unwrap());
+        limited.stderr(std::process::Stdio::piped());
+        *command = limited;
+        command
+    });
+    let (holder, waiting) = (server.new_peer(), server.new_peer());
+    server.acquire(holder, "A", 1);
+    let warning = "limits.max_waiters is 100000, but no more than ";
+    eventually(warning, || server.stderr().contains(warning));
+
+    let lock = format!(
+        "PUT /peers/{waiting}/A?block_for=30s HTTP/1.1\r\nHost: x\r\n\
+                        Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
+    );
+    let parked: Vec<_> = (0..110).map(|_| server.raw(lock.as_bytes())).collect();
+    eventually("some are refused", || {
+        server.get("/metrics").body.contains("throttle_refused_total{reason=\"too_many_waiters\"}")
+    });
+
+    assert_eq!(200, server.delete(&format!("/peers/{holder}")).status);
+    let is_granted = |stream: &std::net::TcpStream| {
+        let mut status = [0; 12];
+        let mut stream = stream;
+        stream.read_exact(&mut status).unwrap();
+        status == *b"HTTP/1.1 200"
+    };
+    assert!(parked.iter().filter(|stream| is_granted(stream)).count() > 50);
+}
+
 #[test]
 fn max_block_for_shortens_a_wait() {
     let server = with("max_block_for = \"50ms\"");
