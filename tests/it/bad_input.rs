@@ -195,7 +195,7 @@ fn broken_requests_are_dropped_cleanly() {
 
 #[cfg(unix)]
 #[test]
-fn running_out_of_open_files_is_survived() {
+fn connections_beyond_what_open_files_allow_wait_for_their_turn() {
     let server = Server::start_with("[semaphores]\nother = 1\n", |command| {
         let binary = command.get_program().to_owned();
         *command = {
@@ -211,7 +211,6 @@ fn running_out_of_open_files_is_survived() {
     let request = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut kept_alive = server.raw(request);
     let hoard: Vec<_> = (0..60).map(|_| server.raw(b"")).collect();
-    eventually("it runs out", || server.stderr().contains("Too many open files"));
 
     kept_alive.write_all(request).unwrap();
     let mut answers = String::new();

@@ -50,6 +50,16 @@ pub fn throttle() -> Command {
     command
 }
 
+/// Some tests open more connections than a process may by default.
+fn raise_limit() {
+    #[cfg(unix)]
+    {
+        static RAISED: std::sync::Once = std::sync::Once::new();
+        // Where it cannot be raised, these tests fail and say why.
+        RAISED.call_once(|| drop(rlimit::increase_nofile_limit(u64::MAX)));
+    }
+}
+
 /// Starts the command with a configuration that it must refuse, and returns its complaint.
 pub fn refusal_to_start(configuration: &str) -> String {
     let directory = TempDir::new().unwrap();
@@ -75,6 +85,7 @@ impl Server {
         configuration: &str,
         adjust: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
+        raise_limit();
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("throttle.toml"), configuration).unwrap();
         let mut command = throttle();
