@@ -1,7 +1,10 @@
-//! What the operating system is asked for connections: as many as it allows, and none with a client
-//! that takes nothing any more.
+//! What the operating system is asked for connections: where to listen, as many as it allows, and
+//! none with a client that takes nothing any more.
 
-use std::{io, net};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+};
 
 use actix_web::rt::net::TcpStream;
 use socket2::{Domain, Socket, Type};
@@ -67,11 +70,33 @@ pub fn limit_silence(stream: &TcpStream) {
 #[cfg(not(target_os = "linux"))]
 pub fn limit_silence(_: &TcpStream) {}
 
-/// A socket that listens there.
+/// Sockets that listen at all addresses of a name, at the same port.
 ///
 /// # Errors
-/// If the address is taken, or none of this machine.
-pub fn listen(address: net::SocketAddr) -> io::Result<net::TcpListener> {
+/// If the name has none, or one of them is taken: two servers behind one name would grant twice.
+pub fn listeners(name: &str, port: u16) -> io::Result<Vec<TcpListener>> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for address in addresses(name, port)? {
+        // Port 0 picks a free one, the same for all addresses.
+        let port = match listeners.first() {
+            Some(first) => first.local_addr()?.port(),
+            None => port,
+        };
+        listeners.push(listen(SocketAddr::new(address.ip(), port))?);
+    }
+    Ok(listeners)
+}
+
+/// A name may resolve to an address that this machine does not have, such as `::1` where there is
+/// no IPv6; it is left out where there is another.
+fn addresses(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let all: Vec<_> = (name.trim_matches(['[', ']']), port).to_socket_addrs()?.collect();
+    let is_ours = |address: &&SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
+    let ours: Vec<_> = all.iter().filter(is_ours).copied().collect();
+    Ok(if ours.is_empty() { all } else { ours })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Otherwise a server that was ended a moment ago would keep the address. On Windows this would
     // mean something else.

@@ -9,6 +9,7 @@
 //! - [`state`]: the books behind their one door. It awaits nothing while it holds the lock.
 //! - [`waiting`]: requests that are parked on a pending lock; [`aftermath`]: what is done for them
 //!   and others once the lock of the books is let go.
+//! - [`watch`]: closes connections that make no progress. It looks at no bytes.
 //! - [`litter_collection`]: sees to it that leases end in time, and decides nothing.
 //! - [`semaphore`]: the pure room, where everything is decided. No clock, no async, no HTTP, no
 //!   log, no randomness (but for the seed of a hash table, on which no outcome depends).

@@ -1,16 +1,6 @@
 //! Puts the server together, starts it, and stops it in order.
 
-use std::{
-    future::ready,
-    io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
-    num::NonZero,
-    process,
-    rc::Rc,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{future::ready, num::NonZero, process, rc::Rc, sync::Arc, thread, time::Duration};
 
 use actix_http::{HttpService, KeepAlive};
 use actix_server::{Server, ServerHandle, ServerServiceFactory};
@@ -80,7 +70,8 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
 
     let mut server =
         Server::build().disable_signals().workers(workers).max_concurrent_connections(connections);
-    for listener in listeners(cli).with_context(|| cannot_listen(cli))? {
+    let listeners = connections::listeners(&cli.address, cli.port);
+    for listener in listeners.with_context(|| cannot_listen(cli))? {
         let address = listener.local_addr()?;
         let service = service(api.clone(), config.limits.header_timeout);
         server = server.listen(format!("throttle-{address}"), listener, service)?;
@@ -168,29 +159,6 @@ fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpS
         };
         fn_service(watched).and_then(http)
     }
-}
-
-/// Sockets that listen at all addresses which the command line names.
-fn listeners(cli: &Cli) -> io::Result<Vec<TcpListener>> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
-    for address in addresses(cli)? {
-        // Port 0 picks a free one, the same for all addresses.
-        let port = listeners
-            .first()
-            .map_or(Ok(address.port()), |first| first.local_addr().map(|address| address.port()))?;
-        listeners.push(connections::listen(SocketAddr::new(address.ip(), port))?);
-    }
-    Ok(listeners)
-}
-
-/// All addresses that the command line names. A name may resolve to one that this machine does not
-/// have, such as `::1` where there is no IPv6; it is left out where there is another.
-fn addresses(cli: &Cli) -> io::Result<Vec<SocketAddr>> {
-    let address = cli.address.trim_matches(['[', ']']);
-    let all: Vec<_> = (address, cli.port).to_socket_addrs()?.collect();
-    let is_ours = |address: &&SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
-    let ours: Vec<_> = all.iter().filter(is_ours).copied().collect();
-    Ok(if ours.is_empty() { all } else { ours })
 }
 
 fn cannot_listen(cli: &Cli) -> String {
