@@ -66,8 +66,7 @@ impl Waiters {
 
     /// How many requests may be parked, where so many are that no other can be.
     pub fn limit_reached(&self) -> Option<usize> {
-        // Once closed, a wait is over as soon as it starts, and takes no place.
-        (self.parked.len() >= self.max && !self.is_closed).then_some(self.max)
+        (self.parked.len() >= self.max).then_some(self.max)
     }
 
     /// Parks a request. Once closed, the wait is over as soon as it starts.

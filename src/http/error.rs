@@ -35,8 +35,8 @@ pub enum Refusal {
     Semaphore(#[from] Error),
     /// No request can be parked any more.
     #[error(
-        "Limit reached: {max} requests are waiting already. Try again later, or without \
-         `block_for`."
+        "Limit `max_waiters` reached: {max} requests are waiting already. Try again later, or \
+         without `block_for`."
     )]
     TooManyWaiters {
         /// How many may wait.

@@ -116,7 +116,7 @@ pub enum Error {
         id: PeerId,
     },
     /// There are as many peers as there may be.
-    #[error("Limit reached: there are {max} peers already. Try again later.")]
+    #[error("Limit `max_peers` reached: there are {max} peers already. Try again later.")]
     TooManyPeers {
         /// How many there may be.
         max: usize,

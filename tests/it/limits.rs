@@ -33,7 +33,10 @@ fn beyond_max_peers_no_peer_is_made() {
         server.post("/restore", restore),
     ] {
         assert_eq!(503, refused.status);
-        assert_eq!("Limit reached: there are 2 peers already. Try again later.", refused.body);
+        assert_eq!(
+            "Limit `max_peers` reached: there are 2 peers already. Try again later.",
+            refused.body
+        );
         assert_eq!(Some("5"), refused.header("retry-after"));
     }
     is_counted(&server, "too_many_peers", 3);
@@ -56,7 +59,9 @@ fn beyond_max_waiters_nobody_is_parked_and_nothing_is_queued() {
 
     let refused = server.put(&lock(late), "1");
     assert_eq!(503, refused.status);
-    assert!(refused.body.starts_with("Limit reached: 1 requests are waiting already."));
+    assert!(
+        refused.body.starts_with("Limit `max_waiters` reached: 1 requests are waiting already.")
+    );
     assert_eq!(Some("5"), refused.header("retry-after"));
     is_counted(&server, "too_many_waiters", 1);
     assert!(server.is_acquired(late), "nothing is queued");
