@@ -925,17 +925,36 @@ mod making {
 /// Both get on in the same step, and meet at `Z`.
 #[test]
 fn asks_that_meet_at_a_lower_semaphore_go_in_the_order_of_their_arrival() {
-    let mut world = World::new(&[("D", 1, 2), ("A", 1, 1), ("Z", 1, 0)]);
-    world.peers(3);
-    world.acquire_all(1, &[("D", 1), ("A", 1), ("Z", 1)]).unwrap();
-    assert_eq!(Ok(false), world.acquire_all(2, &[("A", 1), ("Z", 1)]));
-    assert_eq!(Ok(false), world.acquire_all(3, &[("D", 1), ("Z", 1)]));
+    for [earlier, later] in [["A", "D"], ["D", "A"]] {
+        let mut world = World::new(&[("D", 1, 2), ("A", 1, 1), ("Z", 1, 0)]);
+        world.peers(3);
+        world.acquire_all(1, &[("D", 1), ("A", 1), ("Z", 1)]).unwrap();
+        assert_eq!(Ok(false), world.acquire_all(2, &[(earlier, 1), ("Z", 1)]));
+        assert_eq!(Ok(false), world.acquire_all(3, &[(later, 1), ("Z", 1)]));
 
-    assert!(world.remove(1));
+        assert!(world.remove(1));
 
-    assert_eq!(vec![2], world.acquired([2, 3]));
-    assert!(world.remove(2));
-    assert_eq!(vec![3], world.acquired([3]));
+        assert_eq!(vec![2], world.acquired([2, 3]), "{earlier} before {later}");
+        assert!(world.remove(2));
+        assert_eq!(vec![3], world.acquired([3]));
+    }
+}
+
+/// Whatever the order in which the leases ended.
+#[test]
+fn queues_are_served_in_walking_order() {
+    let mut world = World::new(&[("E", 1, 3), ("D", 1, 2), ("M", 1, 1), ("Y", 1, 0)]);
+    for (second, id, semaphore) in [(10, 11, "D"), (11, 12, "Y"), (12, 13, "E")] {
+        world.new_peer(id, Duration::from_secs(second));
+        assert_eq!(Ok(true), world.acquire(id, semaphore, 1));
+    }
+    world.peers(2);
+    assert_eq!(Ok(false), world.acquire_all(1, &[("D", 1), ("M", 1)]));
+    assert_eq!(Ok(false), world.acquire_all(2, &[("E", 1), ("M", 1)]));
+
+    assert_eq!(3, world.at(20).expire());
+
+    assert_eq!(vec![1], world.acquired([1, 2]));
 }
 
 #[test]
