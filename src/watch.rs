@@ -1,9 +1,13 @@
-//! Connections that make no progress are closed.
+//! Connections that make no progress are closed, and nothing is read from a client that takes no
+//! answers.
 //!
 //! actix gives a deadline to the first head of a connection alone; what comes after a first request
 //! could be sent by halves for ever. And it sets a timer for the idle time after each answer, which
 //! costs as much as all that the books do for a request. Here each worker looks at all of its
-//! connections a few times a minute, and costs a request next to nothing.
+//! connections now and then, and costs a request next to nothing.
+//!
+//! And while its buffers are full, for answers are not taken and further requests come, actix polls
+//! a connection without end. So these are left where they are until answers can be written again.
 
 use std::{
     cell::{Cell, RefCell},
@@ -59,6 +63,8 @@ pub struct Connection {
     /// When that began, or the last answer was ready.
     since: Cell<Timestamp>,
     is_closed: Cell<bool>,
+    /// Whether its client takes nothing at the moment.
+    is_blocked: Cell<bool>,
     /// Whoever waits for more bytes.
     reader: RefCell<Option<Waker>>,
 }
@@ -70,7 +76,7 @@ pub struct Watched<S> {
     connection: Rc<Connection>,
 }
 
-/// A request that is being answered, until it is dropped. Its connection is left alone.
+/// A request that is being answered, until it is dropped. Its connection is not closed meanwhile.
 #[derive(Debug)]
 pub struct Answering(Rc<Connection>);
 
@@ -103,6 +109,7 @@ impl Watch {
             has_begun: Cell::default(),
             since: Cell::new(self.clock.now()),
             is_closed: Cell::default(),
+            is_blocked: Cell::default(),
             reader: RefCell::default(),
         });
         self.connections.borrow_mut().push(Rc::downgrade(&connection));
@@ -140,6 +147,17 @@ impl Connection {
 
     fn close(&self) {
         self.is_closed.set(true);
+        self.wake_reader();
+    }
+
+    /// Notes whether the last write has to wait.
+    fn writes(&self, is_blocked: bool) {
+        if self.is_blocked.replace(is_blocked) && !is_blocked {
+            self.wake_reader();
+        }
+    }
+
+    fn wake_reader(&self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -189,6 +207,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             // Nothing was read: the end of the stream.
             return Poll::Ready(Ok(()));
         }
+        if self.connection.is_blocked.get() {
+            self.connection.waits(context.waker());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         match read {
@@ -206,7 +228,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.connection.writes(written.is_pending());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -222,7 +246,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.connection.writes(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -235,7 +261,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         task::LocalSet,
-        time::advance,
+        time::{advance, timeout},
     };
 
     use super::*;
@@ -324,6 +350,31 @@ mod tests {
             pass(5).await;
 
             assert_eq!(2, reading.await.unwrap());
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_read_while_answers_are_not_taken() {
+        with(async |mut watched, _, mut theirs| {
+            watched.write_all(&[0; 64]).await.unwrap();
+            theirs.write_all(b"question").await.unwrap();
+            let second = Duration::from_secs(1);
+            let blocked = timeout(second, watched.write_all(b"more")).await;
+            assert!(blocked.is_err());
+            let mut buffer = [0; 64];
+            assert!(timeout(second, watched.read(&mut buffer)).await.is_err());
+
+            let reading = spawn_local(async move {
+                let (mut reader, mut writer) = tokio::io::split(watched);
+                let writing = spawn_local(async move { writer.write_all(b"more").await });
+                let count = reader.read(&mut buffer).await.unwrap();
+                writing.await.unwrap().unwrap();
+                buffer[..count].to_vec()
+            });
+            theirs.read_exact(&mut [0; 68]).await.unwrap();
+
+            assert_eq!(b"question", &*reading.await.unwrap());
         })
         .await;
     }

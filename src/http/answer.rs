@@ -22,6 +22,7 @@ use super::duration;
 use crate::{
     in_flight::{Entered, InFlight},
     semaphore::Token,
+    watch::Answering,
 };
 
 /// Tells one start of the server from another. All answers carry it.
@@ -102,13 +103,18 @@ fn with_body(
     response
 }
 
-/// Keeps the request counted as in flight until its answer is on its way. A small one is written as
-/// soon as the handler returns; a large one goes in pieces, as fast as its reader takes them.
-pub fn count_until_written(response: HttpResponse, entered: &Entered<&InFlight>) -> HttpResponse {
+/// Keeps the request in flight, and its connection open, until its answer is on its way. A small
+/// one is written as soon as the handler returns; a large one goes in pieces, as fast as its reader
+/// takes them.
+pub fn in_flight_until_written(
+    response: HttpResponse,
+    entered: &Entered<&InFlight>,
+    answering: Option<Answering>,
+) -> HttpResponse {
     if !matches!(response.body().size(), BodySize::Sized(size) if size > PIECE as u64) {
         return response;
     }
-    keep_until_written(response, entered.to_owned())
+    keep_until_written(response, (entered.to_owned(), answering))
 }
 
 /// Drops something only after the last piece of an answer was taken.

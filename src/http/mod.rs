@@ -83,7 +83,7 @@ enum Answer {
 /// None: refusals are answers too. The signature is actix's.
 pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
     let connection = request.request().conn_data::<Rc<Connection>>();
-    let _answering = connection.map(Connection::answer);
+    let answering = connection.map(Connection::answer);
     let body = body::read(&mut request, &api.limits).await;
     // Only now: a request that is sent by halves shall not hold up a shutdown.
     let entered = api.in_flight.enter();
@@ -105,7 +105,7 @@ pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceR
     if api.in_flight.is_draining() {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(request.into_response(answer::count_until_written(response, &entered)))
+    Ok(request.into_response(answer::in_flight_until_written(response, &entered, answering)))
 }
 
 /// The table of routes.

@@ -204,6 +204,33 @@ fn half_a_head_after_a_request_is_cut_off() {
     server.assert_serves("A");
 }
 
+/// The answer is larger than what the sockets take at once. Its reader takes longer over it than a
+/// head may take, and has sent a further request meanwhile.
+#[test]
+fn slow_reader_gets_all_of_its_answers() {
+    let names: String =
+        (0..10_000).map(|number| format!("{}{number} = 1\n", "x".repeat(200))).collect();
+    let limits = "[limits]\nheader_timeout = \"1s\"\n";
+    let server = Server::start(&format!("{limits}[semaphores]\n{names}"));
+    let size = server.get("/metrics").body.len();
+    let mut stream = server.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("it is being written", || stream.peek(&mut [0]).is_ok_and(|count| count > 0));
+
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answers = Vec::new();
+    let mut piece = vec![0; 50_000];
+    for _ in 0..100 {
+        // This is what the reader does with its time: two and a half seconds.
+        thread::sleep(Duration::from_millis(25));
+        let count = stream.read(&mut piece).unwrap();
+        answers.extend_from_slice(&piece[..count]);
+    }
+
+    let answers = String::from_utf8(answers).unwrap() + &read_to_end(stream);
+    assert!(answers.len() > size, "{} of {size} bytes", answers.len());
+    assert_eq!(2, answers.matches("HTTP/1.1 200 OK").count());
+}
+
 /// Sends a byte at a time, each long before any timeout: the whole head has its time, not a byte.
 #[test]
 fn slow_loris_is_cut_off_while_others_are_served() {
