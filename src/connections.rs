@@ -15,8 +15,8 @@ const BACKLOG: i32 = 2_048;
 /// No worker has more connections than this; their buffers alone take some 10 kB each.
 const MOST: usize = 25_600;
 
-/// Files that are open for something else than a connection.
-const OTHER_FILES: usize = 32;
+/// Files that are open for something else than a connection, or may be.
+pub const OTHER_FILES: usize = 32;
 
 /// Raises the soft limit of open files to the hard one: each connection takes one. Where that
 /// fails, the server runs with what it has: out of files, it accepts no new connection until one is

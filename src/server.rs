@@ -11,7 +11,7 @@ use actix_web::{
     http::header::HeaderValue,
     rt::{self, net::TcpStream},
 };
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use log::{info, warn};
 
 use crate::{
@@ -63,7 +63,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let connections = connections::for_each_worker(connections::raise_limit(), workers);
+    let files = connections::raise_limit();
+    ensure!(
+        files > connections::OTHER_FILES,
+        "no more than {files} files may be open; raise that limit (`ulimit -n`) above {}",
+        connections::OTHER_FILES
+    );
+    let connections = connections::for_each_worker(files, workers);
     let may_wait = connections::that_may_wait(connections, workers);
     let api = put_together(&config, may_wait, log)?;
     let (state, in_flight) = (api.state.clone(), api.in_flight.clone());

@@ -142,3 +142,18 @@ fn link_that_leads_nowhere_is_not_taken_for_no_file() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("cannot read the configuration `throttle.toml`"), "{stderr}");
 }
+
+#[cfg(unix)]
+#[test]
+fn too_few_open_files_end_the_start() {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 20 && exec \"$0\" --port 0", env!("CARGO_BIN_EXE_throttle")])
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(Some(1), output.status.code(), "{text}");
+    assert!(text.contains("no more than 20 files may be open; raise that limit"), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
