@@ -18,9 +18,8 @@ const MOST: usize = 25_600;
 /// Files that are open for something else than a connection, or may be.
 pub const OTHER_FILES: usize = 32;
 
-/// Raises the soft limit of open files to the hard one: each connection takes one. Where that
-/// fails, the server runs with what it has: out of files, it accepts no new connection until one is
-/// closed.
+/// Raises the soft limit of open files to the hard one, for each connection takes one, and returns
+/// how many may be open. Where raising fails, the server runs with what it has.
 #[cfg(unix)]
 pub fn raise_limit() -> usize {
     let raised = rlimit::increase_nofile_limit(u64::MAX).or_else(|error| {

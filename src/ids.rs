@@ -9,15 +9,13 @@ const END: u64 = 1 << 53;
 /// Draws an id, 1 ≤ id < 2^53. It may be taken already; the caller finds out.
 ///
 /// Ids are no secrets: who can reach the server can act for any peer.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
 pub fn random_peer_id() -> PeerId {
-    PeerId(rand::random_range(1..END))
+    PeerId(random_integer())
 }
 
 /// Draws the number by which clients tell one start of the server from another, 1 ≤ number < 2^53.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
 pub fn random_instance() -> u64 {
-    rand::random_range(1..END)
+    random_integer()
 }
 
 /// Draws an id that tells the pieces of one message from those of others, for the few seconds in
@@ -25,6 +23,11 @@ pub fn random_instance() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
 pub fn random_message_id() -> u64 {
     rand::random()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
+fn random_integer() -> u64 {
+    rand::random_range(1..END)
 }
 
 #[cfg(test)]

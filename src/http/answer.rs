@@ -63,6 +63,11 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// Says nothing but what is left of the lease.
+    pub fn lease(expires_in: Duration) -> Self {
+        Touched { expires_in, token: None }
+    }
+
     /// 200 with plain text.
     pub fn text(self, text: &'static str) -> HttpResponse {
         self.mark(with_body(StatusCode::OK, TEXT, text))

@@ -109,5 +109,5 @@ fn acquired(peer: PeerId, touched: Touched) -> HttpResponse {
 }
 
 fn pending(peer: PeerId, expires_in: Duration) -> HttpResponse {
-    Touched { expires_in, token: None }.number(StatusCode::ACCEPTED, peer.0)
+    Touched::lease(expires_in).number(StatusCode::ACCEPTED, peer.0)
 }

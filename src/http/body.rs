@@ -38,11 +38,10 @@ pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes
         return Ok(Bytes::new());
     }
     let Limits { max_body, body_timeout, .. } = *limits;
-    if length.is_some_and(|length| length > max_body as u64) {
-        request.set_payload(payload);
-        return Err(Refusal::BodyTooLarge { limit: max_body });
-    }
-    let all = within(body_timeout, pin!(collect(&mut payload, max_body))).await;
+    let all = match length {
+        Some(length) if length > max_body as u64 => Some(Ok(None)),
+        _ => within(body_timeout, pin!(collect(&mut payload, max_body))).await,
+    };
     let refusal = match all {
         Some(Ok(Some(bytes))) => {
             if !bytes.is_empty() {

@@ -53,5 +53,5 @@ pub fn release(
 ) -> Result<Answer, Refusal> {
     path::no_query(request)?;
     let expires_in = api.state.release(path::peer_id(id)?, &path::name(semaphore)?)?;
-    Ok(Touched { expires_in, token: None }.text("Ok").into())
+    Ok(Touched::lease(expires_in).text("Ok").into())
 }

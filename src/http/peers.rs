@@ -102,7 +102,7 @@ pub fn list(api: &Api) -> Answer {
 /// `GET /peers/{id}`: one peer.
 pub fn show(api: &Api, id: &str) -> Result<Answer, Refusal> {
     let peer = api.state.peer(path::peer_id(id)?)?;
-    let touched = Touched { expires_in: peer.expires_in, token: None };
+    let touched = Touched::lease(peer.expires_in);
     Ok(touched.json(&Shown::from(peer)).into())
 }
 
@@ -126,7 +126,7 @@ pub fn renew(
         Renewal { expires_in: Some(expires_in), .. } => {
             nothing_to_wait_for(request)?;
             let expires_in = api.state.heartbeat(id, expires_in)?;
-            Ok(Touched { expires_in, token: None }.text("Ok").into())
+            Ok(Touched::lease(expires_in).text("Ok").into())
         }
         Renewal { expires_in: None, acquire: None, .. } => {
             let reason = "missing field `expires_in`".to_owned();
@@ -158,7 +158,7 @@ pub fn release(api: &Api, request: &ServiceRequest, id: &str) -> Result<Answer, 
 /// `GET /peers/{id}/is_acquired`: whether the peer waits for nothing.
 pub fn is_acquired(api: &Api, id: &str) -> Result<Answer, Refusal> {
     let (is_acquired, expires_in) = api.state.is_acquired(path::peer_id(id)?)?;
-    Ok(Touched { expires_in, token: None }.json(&is_acquired).into())
+    Ok(Touched::lease(expires_in).json(&is_acquired).into())
 }
 
 /// `POST /remove_expired`: expires peers now, and answers how many.

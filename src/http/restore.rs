@@ -40,5 +40,5 @@ pub fn restore(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answe
         expires_in,
     };
     let expires_in = api.state.restore(PeerId(peer_id), restored)?;
-    Ok(Touched { expires_in, token: None }.text("Ok").into())
+    Ok(Touched::lease(expires_in).text("Ok").into())
 }

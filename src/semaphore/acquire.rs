@@ -82,7 +82,7 @@ impl Leases {
         let NewPeer { expires_in, name, acquire, may_queue } = new;
         self.expire(now, SLICE, effects);
         self.rules.check_lease(expires_in)?;
-        let locks = if acquire.is_empty() { Locks::new() } else { self.resolve(acquire)? };
+        let locks = self.resolve(acquire)?;
         if let Some(peer) = self.find(id, now, effects) {
             let progress = self.repeat_origin(peer, &locks).ok_or(Error::PeerExists { id })?;
             self.check_may_wait(peer, progress, may_queue)?;
@@ -123,6 +123,7 @@ impl Leases {
         terms.expires_in.map_or(Ok(()), |expires_in| self.rules.check_lease(expires_in))?;
         let (locks, is_single) = match &asking {
             Asking::Lock(wanted) => (self.resolve(std::slice::from_ref(wanted))?, true),
+            Asking::Together([]) => return Err(Error::BadNames { found: "none".to_owned() }),
             Asking::Together(wanted) => (self.resolve(wanted)?, false),
         };
         let peer = self.find(id, now, effects);

@@ -218,10 +218,9 @@ impl Leases {
         }
         locks.sort_unstable_by_key(|lock| self.permits.walking_order(lock.semaphore));
         let twice = locks.windows(2).find(|pair| pair[0].semaphore == pair[1].semaphore);
-        match (twice, locks.is_empty()) {
-            (Some(pair), _) => Err(Error::BadNames { found: self.name_of(pair[0].semaphore) }),
-            (None, true) => Err(Error::BadNames { found: "none".to_owned() }),
-            (None, false) => Ok(locks),
+        match twice {
+            Some(pair) => Err(Error::BadNames { found: self.name_of(pair[0].semaphore) }),
+            None => Ok(locks),
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Ask {
     pub(super) stage: usize,
 }
 
-/// Some semaphores, without an order that means anything or against the walking order.
+/// Some semaphores; while `settle` runs in reverse walking order, otherwise in none.
 type Moved = SmallVec<[SemaphoreIx; 4]>;
 
 /// All semaphores and all pending asks.
@@ -183,23 +183,13 @@ impl Permits {
     fn serve(&mut self, semaphore: SemaphoreIx, later: &mut Moved) {
         while let Some((_, ix)) = self[semaphore].standing.first_key_value() {
             let ix = *ix;
-            let ask = &mut self.asks[ix.0 as usize];
-            let from = &mut self.semaphores[semaphore.0 as usize];
-            let lock = ask.locks[ask.stage];
-            if self.is_closed || lock.count > from.room() {
+            let Ask { arrival, stage, ref locks, .. } = self[ix];
+            if self.is_closed || locks[stage].count > self[semaphore].room() {
                 break;
             }
-            from.standing.pop_first();
-            from.reserved += lock.count;
-            ask.stage += 1;
-            let Some(next) = ask.locks.get(ask.stage).copied() else {
-                self.grant(ix);
-                continue;
-            };
-            from.reserving.insert(ask.arrival, ix);
-            let to = &mut self.semaphores[next.semaphore.0 as usize];
-            to.approaching.remove(&ask.arrival);
-            to.standing.insert(ask.arrival, ix);
+            self[semaphore].standing.pop_first();
+            let Some(next) = self.reserve(ix) else { continue };
+            self[next.semaphore].standing.insert(arrival, ix);
             let order = Reverse(self.walking_order(next.semaphore));
             let place = later.binary_search_by_key(&order, |ix| Reverse(self.walking_order(*ix)));
             if let Err(place) = place {
@@ -210,21 +200,33 @@ impl Permits {
 
     /// Moves a new ask, which stands in no queue yet, as far as it gets.
     fn walk(&mut self, ix: AskIx) {
-        let ask = &mut self.asks[ix.0 as usize];
-        while let Some(lock) = ask.locks.get(ask.stage) {
-            let semaphore = &mut self.semaphores[lock.semaphore.0 as usize];
-            semaphore.approaching.remove(&ask.arrival);
-            if self.is_closed || !semaphore.has_room_for(ask.arrival, lock.count) {
-                semaphore.standing.insert(ask.arrival, ix);
+        let Ask { arrival, ref locks, .. } = self[ix];
+        let mut next = locks.first().copied();
+        while let Some(lock) = next {
+            if self.is_closed || !self[lock.semaphore].has_room_for(arrival, lock.count) {
+                self[lock.semaphore].standing.insert(arrival, ix);
                 return;
             }
-            semaphore.reserved += lock.count;
-            ask.stage += 1;
-            if ask.stage < ask.locks.len() {
-                semaphore.reserving.insert(ask.arrival, ix);
-            }
+            next = self.reserve(ix);
         }
-        self.grant(ix);
+    }
+
+    /// Reserves the permits for which it is an ask's turn. Returns the lock that comes next, in
+    /// whose queue the ask does not stand yet; there is none where the ask is granted by that.
+    fn reserve(&mut self, ix: AskIx) -> Option<Lock> {
+        let ask = &mut self[ix];
+        let (arrival, lock) = (ask.arrival, ask.locks[ask.stage]);
+        ask.stage += 1;
+        let next = ask.locks.get(ask.stage).copied();
+        self[lock.semaphore].reserved += lock.count;
+        match next {
+            Some(next) => {
+                self[lock.semaphore].reserving.insert(arrival, ix);
+                self[next.semaphore].approaching.remove(&arrival);
+            }
+            None => self.grant(ix),
+        }
+        next
     }
 
     /// All permits of the ask are reserved: they become acquired.

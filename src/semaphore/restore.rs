@@ -78,7 +78,7 @@ impl Leases {
         let Restored { acquired, tokens, name, expires_in } = restored;
         self.expire(now, SLICE, effects);
         self.rules.check_lease(expires_in)?;
-        let locks = if acquired.is_empty() { Locks::new() } else { self.resolve(acquired)? };
+        let locks = self.resolve(acquired)?;
         if let Some(lock) = locks.iter().find(|lock| lock.count < 1) {
             return Err(Error::CountBelowOne { found: lock.count });
         }
