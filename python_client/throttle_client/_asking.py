@@ -1,0 +1,332 @@
+"""Acquiring locks: ask, wait, ask again, and withdraw the ask if it comes to nothing.
+
+A lock costs one request to take, which makes the peer as well, and one to give back. A server that
+does not know such requests is served with the classic ones.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from throttle_client._client import ask_for_one, draw_id
+from throttle_client._coming_back import come_back
+from throttle_client._durations import now, spell
+from throttle_client._errors import (
+    InvalidUrl,
+    NotSupported,
+    Refused,
+    Timeout,
+    TlsRefused,
+    UnknownPeer,
+    UnknownSemaphore,
+    Unreachable,
+)
+from throttle_client._giving_back import withdraw
+from throttle_client._holding import Holding
+from throttle_client._wire import (
+    PATIENCE_SECONDS,
+    REPLY_SECONDS,
+    Answer,
+    Backoff,
+    Request,
+    Wire,
+    call,
+    insist,
+    refusal,
+    request,
+)
+
+logger = logging.getLogger("throttle_client")
+
+# How long the server holds an answer back at most, in seconds: well below what proxies and
+# firewalls grant an idle connection, and how long a waiter takes to notice a dead server.
+PARK_SECONDS = 30.0
+# How long after its timeout a caller waits at most for an answer that is late, in seconds; and how
+# long a try may take.
+GRACE_SECONDS = 2.0
+SMALLEST_ID, LARGEST_ID = 2**32, 2**53 - 1
+
+
+async def take(
+    wire: Wire,
+    holding: Holding,
+    counts: Mapping[str, int],
+    timeout: float | None,
+    waited: float = 0.0,
+) -> int | None:
+    """Acquire locks, all together.
+
+    Args:
+        wire: The way to the server.
+        holding: Who asks. Its books have the locks afterwards.
+        counts: How many permits of which semaphores.
+        timeout: For how many seconds to wait; 0 to try; `None` to wait for ever.
+        waited: How many of them are over.
+
+    Returns:
+        The fencing token of the grant; `None` if the server knows none.
+
+    Raises:
+        Timeout: Not acquired in time.
+        LockLost: What the peer holds already was lost.
+        Unreachable: The server did not answer at all within the timeout.
+        Refused: The server refused it.
+    """
+    asking = _Asking(wire, holding, counts, timeout, waited)
+    try:
+        return await asking.until_granted()
+    except BaseException:
+        if asking.in_doubt:
+            await withdraw(wire, holding, next(iter(counts)), with_peer=not asking.was_known)
+        raise
+
+
+async def make(wire: Wire, holding: Holding) -> None:
+    """Make a peer at the server that holds nothing yet.
+
+    Raises:
+        Refused: The server refused it.
+        Unreachable: No answer for 30 seconds.
+    """
+    body: dict[str, object] = {"expires_in": spell(holding.length)}
+    if not holding.client.is_classic:
+        body["peer_id"] = holding.id
+        if holding.name is not None:
+            body["name"] = holding.name
+    answer = await call(wire, request("POST", "new_peer", body=body), PATIENCE_SECONDS)
+    # A server that does not let callers choose draws an id itself.
+    holding.id = int(answer.body)
+    holding.renew(answer)
+
+
+async def ask_once(wire: Wire, holding: Holding, semaphore: str, count: int, park: float) -> bool:
+    """Ask for one lock, and leave the ask pending if it is not granted.
+
+    Args:
+        wire: The way to the server.
+        holding: Who asks.
+        semaphore: Of which semaphore.
+        count: For how many permits.
+        park: For how many seconds the server may hold the answer back.
+
+    Returns:
+        Whether the lock is acquired.
+
+    Raises:
+        LockLost: What the peer holds already was lost.
+        Refused: The server refused it.
+        Unreachable: No answer for 30 seconds.
+    """
+    query = {"expires_in": spell(holding.length)}
+    if park:
+        query["block_for"] = spell(park)
+    while True:
+        holding.check()
+        if not holding.is_known:
+            await make(wire, holding)
+        ask = ask_for_one(holding.id, semaphore, count, query)
+        try:
+            answer = await call(wire, ask, PATIENCE_SECONDS, park)
+        except UnknownPeer as error:
+            attempt = partial(come_back, wire, holding, error)
+            await insist(wire, attempt, PATIENCE_SECONDS)
+            continue
+        if answer.status == 200:
+            holding.grant({semaphore: count}, answer)
+            return True
+        holding.renew(answer)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request, and how to read its answer.
+
+    Attributes:
+        request: What to send.
+        park: For how many seconds the server is asked to hold the answer back.
+        is_classic: Whether it is one that all servers understand.
+        is_for_locks: Whether it asks for locks, instead of only making the peer.
+    """
+
+    request: Request
+    park: float
+    is_classic: bool = False
+    is_for_locks: bool = True
+
+
+class _Asking:
+    """One caller who waits for locks."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        holding: Holding,
+        counts: Mapping[str, int],
+        timeout: float | None,
+        waited: float,
+    ) -> None:
+        self.was_known = holding.is_known
+        # Whether the server may have the ask in its books.
+        self.in_doubt = False
+        self._wire = wire
+        self._holding = holding
+        self._counts = counts
+        self._timeout = timeout
+        self._is_try = timeout == 0
+        patience = GRACE_SECONDS if timeout == 0 else timeout
+        self._until = float("inf") if patience is None else now() + patience - waited
+        self._token: int | None = None
+        self._backoff = Backoff()
+        self._failures = 0
+        # Whether the server has answered at least once.
+        self._is_reached = False
+
+    async def until_granted(self) -> int | None:
+        """Ask until the locks are granted or never will be."""
+        while True:
+            self._holding.check()
+            try:
+                if await self._is_granted():
+                    return self._token
+            except Unreachable as error:
+                await self._pause(error)
+
+    async def _is_granted(self) -> bool:
+        """Ask once."""
+        if self._holding.pending_withdrawals:
+            raise Unreachable("an earlier ask is still to be withdrawn", is_sent=False)
+        ask = self._next_ask()
+        try:
+            answer = await self._send(ask)
+        except UnknownPeer as error:
+            self.in_doubt = False
+            await come_back(self._wire, self._holding, error)
+            return False
+        except Refused as error:
+            await self._on_refusal(error)
+            return False
+        if answer.status == 202:
+            self._holding.renew(answer)
+            if self._is_try or self._left() <= 0:
+                raise self._too_late()
+            return False
+        return await self._read_grant(ask, answer)
+
+    def _next_ask(self) -> _Ask:
+        """Decide what to send next."""
+        holding, length = self._holding, spell(self._holding.length)
+        park = 0.0 if self._is_try else min(PARK_SECONDS, holding.length / 3, self._left())
+        query = {"block_for": spell(park)} if park > 0 else {}
+        if holding.client.is_classic:
+            return self._next_classic_ask(query, park)
+        if self._is_try:
+            query["queue"] = "false"
+        body: dict[str, object] = {"expires_in": length, "acquire": dict(self._counts)}
+        if holding.is_known:
+            return _Ask(request("PUT", "peers", holding.id, query=query, body=body), park)
+        if not SMALLEST_ID <= holding.id <= LARGEST_ID:
+            holding.id = draw_id()
+        body["peer_id"] = holding.id
+        if holding.name is not None:
+            body["name"] = holding.name
+        return _Ask(request("POST", "new_peer", query=query, body=body), park)
+
+    def _next_classic_ask(self, query: dict[str, str], park: float) -> _Ask:
+        holding, length = self._holding, spell(self._holding.length)
+        if not holding.is_known:
+            make_peer = request("POST", "new_peer", body={"expires_in": length})
+            return _Ask(make_peer, 0.0, is_classic=True, is_for_locks=False)
+        if len(self._counts) > 1:
+            raise NotSupported("this server cannot grant several semaphores together")
+        ((semaphore, count),) = self._counts.items()
+        query = {**query, "expires_in": length}
+        return _Ask(ask_for_one(holding.id, semaphore, count, query), park, is_classic=True)
+
+    async def _send(self, ask: _Ask) -> Answer:
+        """Send an ask, and keep track of whether the server may have it in its books.
+
+        Raises:
+            Unreachable: It was not served for now.
+            Refused: It was refused; if an earlier one is in doubt, so is this one.
+        """
+        was_in_doubt = self.in_doubt
+        self.in_doubt = True
+        try:
+            answer = await self._wire.send(
+                ask.request, min(ask.park + REPLY_SECONDS, self._left() + GRACE_SECONDS)
+            )
+        except (TlsRefused, InvalidUrl):
+            self.in_doubt = was_in_doubt
+            raise
+        except Unreachable as error:
+            self.in_doubt = was_in_doubt or error.is_sent
+            raise
+        self._is_reached = True
+        if answer.is_good:
+            self._backoff = Backoff()
+            self._failures = 0
+            return answer
+        self.in_doubt = was_in_doubt
+        raise refusal(answer)
+
+    async def _on_refusal(self, error: Refused) -> None:
+        """Start anew where that helps, otherwise raise."""
+        holding = self._holding
+        if error.code == "would_wait":
+            raise self._too_late() from None
+        if error.code == "peer_exists" and not self.was_known:
+            # It is ours, and somebody took a part of it away meanwhile.
+            await self._wire.send(request("DELETE", "peers", holding.id), REPLY_SECONDS)
+            holding.id = draw_id()
+            raise Unreachable(str(error), is_sent=False) from error
+        if isinstance(error, UnknownSemaphore):
+            where = f"asked {holding.client.address} for {_spell(self._counts)}"
+            error.add_note(f"{where}; semaphores are made by the configuration of the server")
+        raise error
+
+    async def _read_grant(self, ask: _Ask, answer: Answer) -> bool:
+        """Whether a 200 is a grant. Without a token, it is one of classic requests only."""
+        holding = self._holding
+        if not ask.is_for_locks:
+            holding.id = int(answer.body)
+            holding.renew(answer)
+            return False
+        is_ours = ask.is_classic or answer.body == str(holding.id)
+        if is_ours and (ask.is_classic or answer.token is not None):
+            holding.grant(self._counts, answer)
+            self._token = answer.token
+            return True
+        # The server is one that overlooks what it does not know, and made a peer without locks.
+        holding.client.is_classic = True
+        self.in_doubt = False
+        if not holding.is_known:
+            await self._wire.send(request("DELETE", "peers", int(answer.body)), REPLY_SECONDS)
+        return False
+
+    async def _pause(self, error: Unreachable) -> None:
+        """Wait before the next try, or give up."""
+        self._failures += 1
+        left = self._left()
+        if left <= 0 or (self._is_try and self._failures > 1):
+            if self._is_reached:
+                raise self._too_late() from error
+            raise error
+        if self._failures == 2:
+            logger.warning("%s; trying again until there is one", error)
+        await self._wire.sleep(min(self._backoff.next(error), left))
+
+    def _left(self) -> float:
+        return self._until - now()
+
+    def _too_late(self) -> Timeout:
+        asked = _spell(self._counts)
+        if self._is_try:
+            return Timeout(f"{asked} is not free")
+        return Timeout(f"{asked} was not acquired within {self._timeout:g} seconds")
+
+
+def _spell(counts: Mapping[str, int]) -> str:
+    """Spell an ask for people."""
+    return ", ".join(f"{count} of `{semaphore}`" for semaphore, count in counts.items())

@@ -1,0 +1,103 @@
+"""Heartbeats, and what to do when the server does not know the peer any more.
+
+Under the same start of the server, the lease was lost. Under another one, the server was restarted
+and lost its memory: what is held by our own clock is restored, and goes on. Nothing is ever taken
+back after our own clock says that the lease has ended.
+"""
+
+import logging
+
+from throttle_client._durations import spell
+from throttle_client._errors import Refused, UnknownPeer, Unreachable
+from throttle_client._holding import Holding
+from throttle_client._wire import REPLY_SECONDS, Wire, call, refusal, request
+
+logger = logging.getLogger("throttle_client")
+
+EXPIRED_OR_RELEASED = "the server has expired it, or somebody released it"
+
+
+async def beat(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) -> None:
+    """Send one heartbeat, and restore the peer if the server was restarted.
+
+    Raises:
+        LockLost: The lease is lost.
+        Refused: The server refused it.
+        Unreachable: No answer; the lease goes on as long as our own clock says.
+    """
+    body = {"expires_in": spell(holding.length)}
+    answer = await wire.send(request("PUT", "peers", holding.id, body=body), timeout)
+    if answer.is_good:
+        holding.renew(answer)
+        return
+    error = refusal(answer)
+    if not isinstance(error, UnknownPeer):
+        raise error
+    if not holding.is_over:
+        await come_back(wire, holding, error, timeout)
+
+
+async def come_back(
+    wire: Wire, holding: Holding, error: UnknownPeer, timeout: float = REPLY_SECONDS
+) -> None:
+    """Restore what is held, after the server said that it does not know the peer.
+
+    A peer that holds nothing has nothing to restore; it is made anew with its next ask.
+
+    Raises:
+        LockLost: The lease is lost.
+        Unreachable: No answer; to be tried again.
+    """
+    if not holding.acquired:
+        holding.is_known = False
+        return
+    holding.check()
+    if error.instance is not None and error.instance == holding.instance:
+        holding.lose(EXPIRED_OR_RELEASED)
+        holding.check()
+    await restore(wire, holding, timeout)
+
+
+async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) -> None:
+    """Bring the peer back with all that it holds.
+
+    Raises:
+        LockLost: The server refuses that, for instance since the peer was revoked.
+        Unreachable: No answer; to be tried again.
+    """
+    with holding.mutex:
+        acquired, tokens = dict(holding.acquired), dict(holding.tokens)
+    body = {"expires_in": spell(holding.length), "peer_id": holding.id, "acquired": acquired}
+    extras: dict[str, object] = {"tokens": tokens} if tokens else {}
+    if holding.name is not None:
+        extras["name"] = holding.name
+    answer = await wire.send(request("POST", "restore", body=body | extras), timeout)
+    if extras and answer.status in (400, 422):
+        # The clock of the server was set back, or it is one that knows no tokens.
+        answer = await wire.send(request("POST", "restore", body=body), timeout)
+    if answer.is_good:
+        holding.renew(answer)
+        logger.warning("restored peer %s after a restart of the server", holding.id)
+        await _release_what_is_gone(wire, holding, acquired)
+        return
+    refused = refusal(answer)
+    if isinstance(refused, Unreachable):
+        raise refused
+    if not _exists_already(refused):
+        holding.lose(f"it could not be restored after a restart of the server: {refused}")
+        holding.check()
+
+
+async def _release_what_is_gone(wire: Wire, holding: Holding, restored: dict[str, int]) -> None:
+    """Release what was given back while it was being restored; it would stay for a lease."""
+    if holding.is_over:
+        await call(wire, request("DELETE", "peers", holding.id), REPLY_SECONDS)
+        return
+    for semaphore in restored.keys() - holding.acquired.keys():
+        await call(wire, request("DELETE", "peers", holding.id, semaphore), REPLY_SECONDS)
+
+
+def _exists_already(error: Exception) -> bool:
+    """Whether another thread of this process has restored the peer meanwhile, and went on."""
+    text = "Restore is not allowed to change existing peers."
+    return isinstance(error, Refused) and (error.code == "restore_conflict" or text in str(error))

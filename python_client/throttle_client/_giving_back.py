@@ -1,0 +1,135 @@
+"""Giving locks back, and withdrawing asks: quick for the caller, and never forgotten.
+
+The server is asked at once. If it does not answer soon, a thread in the background goes on asking
+until the lease has ended anyway, and the caller need not wait.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from throttle_client._coming_back import EXPIRED_OR_RELEASED, come_back
+from throttle_client._durations import now
+from throttle_client._errors import LockLost, ThrottleError, UnknownPeer, Unreachable
+from throttle_client._holding import Holding
+from throttle_client._timer import spawn
+from throttle_client._wire import Request, Wire, call, refusal, request, run
+
+logger = logging.getLogger("throttle_client")
+
+# How long a caller waits at most for a server that does not answer, in seconds.
+RELEASE_SECONDS = 2.0
+# When an ask is withdrawn that the server does not know, it may still be on its way: ask again.
+AFTERTHOUGHT_SECONDS = 1.0
+PEER_NOT_FOUND = '"Peer not found"'
+
+
+async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> None:
+    """Release locks, and the peer itself with its last one.
+
+    Raises:
+        LockLost: The server had expired or released the peer already, or the lease had ended by our
+            own clock.
+    """
+    semaphores = list(semaphores)
+    was_lost = holding.is_lost()
+    is_last = holding.forget(semaphores)
+    for release in _releases(holding, semaphores, is_last):
+        if was_lost:
+            _later(holding, release)
+        else:
+            await _release(wire, holding, release, is_last)
+    if holding.is_lost():
+        names = ", ".join(f"`{name}`" for name in semaphores)
+        raise LockLost(f"peer {holding.id} lost {names}: {holding.loss}")
+
+
+async def withdraw(wire: Wire, holding: Holding, semaphore: str, *, with_peer: bool) -> None:
+    """Withdraw an ask that may be pending, or granted by now, and raise nothing.
+
+    Args:
+        wire: The way to the server.
+        holding: Who asked.
+        semaphore: One of the semaphores of the ask; it is withdrawn as a whole.
+        with_peer: Whether the peer was made for this ask, and goes with it.
+    """
+    if with_peer:
+        holding.is_over = True
+    names = [semaphore]
+    (ask,) = _releases(holding, names, with_peer)
+    try:
+        answer = await wire.send(ask, RELEASE_SECONDS)
+    except ThrottleError:
+        _later(holding, ask)
+    except BaseException:
+        _later(holding, ask)
+        raise
+    else:
+        if answer.status >= 500:
+            _later(holding, ask)
+        elif with_peer and answer.body == PEER_NOT_FOUND:
+            _later(holding, ask, AFTERTHOUGHT_SECONDS)
+
+
+def _releases(holding: Holding, semaphores: list[str], is_last: bool) -> list[Request]:
+    if is_last:
+        return [request("DELETE", "peers", holding.id)]
+    return [request("DELETE", "peers", holding.id, semaphore) for semaphore in semaphores]
+
+
+async def _release(wire: Wire, holding: Holding, release: Request, is_last: bool) -> None:
+    """Send a release: twice if need be, and after that in the background."""
+    until = now() + RELEASE_SECONDS
+    for is_repeated in (False, True):
+        try:
+            answer = await wire.send(release, max(until - now(), 0.1))
+            if not answer.is_good:
+                raise refusal(answer)
+            if answer.body == PEER_NOT_FOUND:
+                raise UnknownPeer(instance=answer.instance)
+            return
+        except UnknownPeer as error:
+            # A release that is repeated may have been served the first time.
+            if not is_repeated:
+                await _on_unknown_peer(wire, holding, error, is_last)
+            return
+        except Unreachable:
+            if now() >= until:
+                break
+        except ThrottleError as error:
+            logger.warning("peer %s could not give back its lock: %s", holding.id, error)
+            return
+        except BaseException:
+            _later(holding, release)
+            raise
+    _later(holding, release)
+
+
+async def _on_unknown_peer(wire: Wire, holding: Holding, error: UnknownPeer, is_last: bool) -> None:
+    """Tell a lost lease from a restarted server, after which the outer locks are restored."""
+    if error.instance is not None and error.instance == holding.instance:
+        holding.lose(EXPIRED_OR_RELEASED)
+    elif not is_last:
+        try:
+            await come_back(wire, holding, error)
+        except (LockLost, Unreachable) as trouble:
+            # The one is told by the caller, the other is repeated by the next heartbeat.
+            logger.info("peer %s is not restored: %s", holding.id, trouble)
+
+
+def _later(holding: Holding, release: Request, pause: float = 0.0) -> None:
+    """Release something in the background, until the lease would have ended anyway."""
+    wire = holding.client.blocking_wire()
+    holding.pending_withdrawals += 1
+
+    def try_until_the_lease_ends() -> None:
+        try:
+            time.sleep(pause)
+            run(call(wire, release, holding.length))
+        except ThrottleError as error:
+            logger.info("peer %s is left to expire: %s", holding.id, error)
+        finally:
+            holding.pending_withdrawals -= 1
+
+    if not spawn(try_until_the_lease_ends, "throttle-release"):
+        holding.pending_withdrawals -= 1

@@ -1,0 +1,157 @@
+"""`Holding`: what one peer holds at the server, and for how long by our own clock.
+
+It sends nothing. The threads of a process share it: whoever asks, and whoever sends heartbeats.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+from throttle_client._client import Client, draw_id
+from throttle_client._durations import now
+from throttle_client._errors import LockLost
+from throttle_client._wire import Answer
+
+# Clocks of two machines run apart by less than this share of a lease.
+DRIFT = 0.01
+# A lease is at risk once no more than this share of it is left: two beats have failed by then.
+RISK = 1 / 6
+
+
+class Holding:
+    """The books of one life of a peer: from its first lock to its last. Ids are not used again.
+
+    Attributes:
+        client: Where the peer lives.
+        id: Its id there.
+        name: What people call it, or `None`.
+        length: The length of its lease, in seconds, as it is asked for.
+        acquired: The locks that it holds, with their counts.
+        tokens: The fencing tokens of those that have one.
+        instance: Which start of the server was the last to know it.
+        is_known: Whether the server was heard to know it.
+        is_over: Whether it was given back as a whole.
+        watch: Ends what watches over it, if anything does.
+        watchers: How many want that.
+        pending_withdrawals: How many withdrawals still try to reach the server.
+        lost: Set once the lease is lost.
+        loss: Why it was lost, or `None`.
+        mutex: Held while the books change; nothing is sent meanwhile.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        length: float,
+        *,
+        peer_id: int | None = None,
+        name: str | None = None,
+        acquired: Mapping[str, int] | None = None,
+        tokens: Mapping[str, int] | None = None,
+    ) -> None:
+        """Begin a life; without an id, one that the server does not know yet."""
+        self.client = client
+        self.id = draw_id() if peer_id is None else peer_id
+        self.name = name
+        self.length = length
+        self.acquired = dict(acquired or {})
+        self.tokens = dict(tokens or {})
+        self.instance: int | None = None
+        self.is_known = peer_id is not None
+        self.is_over = False
+        self.watch: Callable[[], None] | None = None
+        self.watchers = 0
+        self.pending_withdrawals = 0
+        self.mutex = threading.Lock()
+        self.lost = threading.Event()
+        self.loss: str | None = None
+        self._sent_at = float("-inf")
+        self._good_for = float("inf")
+        self._on_loss: list[Callable[[], None]] = []
+        self._pid = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process made it; a child process does not own what its parent holds."""
+        return self._pid == os.getpid()
+
+    @property
+    def renewed_at(self) -> float:
+        """When the last good request was sent, a time of `now()`; before there was one, -inf."""
+        return self._sent_at
+
+    @property
+    def good_for(self) -> float:
+        """How long the lease was, counted from then, in seconds; before there was one, inf."""
+        return self._good_for
+
+    def left(self) -> float:
+        """Count the seconds that are left of the lease for certain; inf before there was one."""
+        if self._sent_at == float("-inf"):
+            return float("inf")
+        return self._sent_at + self._good_for - DRIFT * self.length - now()
+
+    def is_at_risk(self) -> bool:
+        """Whether the lease is about to end, since no heartbeat got through."""
+        return bool(self.acquired) and self.left() <= RISK * self.length
+
+    def renew(self, answer: Answer) -> None:
+        """Take note of a good answer. One that was sent earlier than the last changes nothing."""
+        with self.mutex:
+            self.is_known = True
+            self.instance = answer.instance
+            if answer.sent_at >= self._sent_at:
+                self._sent_at = answer.sent_at
+                left = answer.expires_in
+                self._good_for = self.length if left is None else left
+
+    def grant(self, counts: Mapping[str, int], answer: Answer) -> None:
+        """Take note of a grant."""
+        self.renew(answer)
+        with self.mutex:
+            self.acquired.update(counts)
+            if answer.token is not None:
+                self.tokens.update(dict.fromkeys(counts, answer.token))
+
+    def forget(self, semaphores: Iterable[str]) -> bool:
+        """Strike locks off the books, before the server is told.
+
+        Returns:
+            Whether nothing is left, and the peer itself can go.
+        """
+        with self.mutex:
+            for semaphore in semaphores:
+                self.acquired.pop(semaphore, None)
+                self.tokens.pop(semaphore, None)
+            self.is_over = not self.acquired
+            return self.is_over
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Call something, once, when the lease is lost; it must be quick."""
+        with self.mutex:
+            self._on_loss.append(call)
+
+    def lose(self, reason: str) -> None:
+        """Mark the lease as lost, for good; the first reason stands."""
+        with self.mutex:
+            if self.loss is not None:
+                return
+            self.loss = reason
+            calls = self._on_loss
+        self.lost.set()
+        for call in calls:
+            call()
+
+    def is_lost(self) -> bool:
+        """Whether the lease was lost. Asks the clock."""
+        if self.loss is None and self.acquired and self.left() <= 0:
+            self.lose("its lease ended: no heartbeat got through")
+        return self.loss is not None
+
+    def check(self) -> None:
+        """Raise `LockLost` if the lease was lost, or is that of a parent process."""
+        if not self.is_ours:
+            raise LockLost(f"peer {self.id} is held by the parent process")
+        if self.is_lost():
+            held = ", ".join(f"`{name}`" for name in self.acquired) or "what it held"
+            raise LockLost(f"peer {self.id} lost {held}: {self.loss}")

@@ -1,0 +1,83 @@
+"""`Lease`: what `lock` yields, which knows whether the lock is still held."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from throttle_client._errors import LockLost
+from throttle_client._holding import Holding
+from throttle_client._peer import Peer
+
+
+class LostFlag:
+    """Whether a lease was lost, in the manner of a `threading.Event` that nobody else can set."""
+
+    def __init__(self, holding: Holding) -> None:
+        """Look at the books of a peer."""
+        self._holding = holding
+
+    def is_set(self) -> bool:
+        """Whether the lease was lost. Asks our own clock; sends nothing."""
+        return self._holding.is_lost()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the lease is lost, or for so many seconds; returns whether it was lost."""
+        return self._holding.lost.wait(timeout) or self.is_set()
+
+    def __bool__(self) -> bool:
+        """Whether the lease was lost."""
+        return self.is_set()
+
+
+class Lease(Peer):
+    """A lock that is held, or several that were granted together. Is a `Peer` as well.
+
+    It tells by our own clock, not by asking the server: the lease counts as ended before the server
+    would hand its permits on, provided that the two clocks run at the same pace within one percent.
+    It cannot tell that a process is about to be paused: between `check` and whatever follows, the
+    lease may end. Where that matters, let the resource compare `token`.
+
+    Attributes:
+        token: The fencing token: greater than that of each grant before it, for whatever semaphore
+            of that server. `None` if the server knows none.
+        semaphores: How many permits of which semaphores this very lock holds.
+        lost: Whether the lease was lost.
+        is_given_back: Whether its block was left.
+    """
+
+    def __init__(
+        self, peer: Peer, holding: Holding, semaphores: Mapping[str, int], token: int | None
+    ) -> None:
+        """Wrap what a peer holds."""
+        self._set_up(peer.client, holding)
+        self.heartbeat_interval = peer.heartbeat_interval
+        self.semaphores = dict(semaphores)
+        self.token = token
+        self.lost = LostFlag(holding)
+        self.is_given_back = False
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether less than a sixth of the lease is left, since no heartbeat got through."""
+        return not self.is_given_back and self.holding.is_at_risk()
+
+    def check(self) -> None:
+        """Return if the lock is held; cheap, sends nothing.
+
+        Raises:
+            LockLost: The lease was lost, or the lock was given back, or it is that of a parent
+                process.
+        """
+        self.holding.check()
+        if self.is_given_back:
+            raise LockLost(f"peer {self.id} has given it back already")
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled."""
+        raise TypeError(
+            "a Lease cannot be pickled: it belongs to the block that holds it; send its token, or"
+            " a Peer"
+        )
+
+    def __getstate__(self) -> Any:
+        """Refuse to be copied."""
+        self.__reduce__()

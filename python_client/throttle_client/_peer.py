@@ -1,0 +1,238 @@
+"""`Peer`: somebody who owns locks, with the calls of the server on its behalf.
+
+`lock` is the comfortable way; this is for those who keep the books themselves.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Self
+
+from throttle_client._asking import ask_once, make
+from throttle_client._client import Client, client_for
+from throttle_client._coming_back import beat, restore
+from throttle_client._durations import Duration, lease_seconds, seconds
+from throttle_client._heartbeat import Heartbeat
+from throttle_client._holding import Holding
+from throttle_client._wire import PATIENCE_SECONDS, Wire, insist, run
+
+DEFAULT_LEASE = timedelta(minutes=5)
+
+
+class Peer:
+    """A peer of a Throttle server, and what it holds there.
+
+    Can be pickled: the copy has the same id and locks, but no heartbeat, and believes in its lease
+    until the server or its own clock tells otherwise. A peer may be used by several threads, but
+    can wait for one ask at a time.
+
+    Attributes:
+        client: The calls of its server.
+        heartbeat_interval: The time between two heartbeats, if not a third of the lease.
+    """
+
+    heartbeat_interval: Duration | None = None
+
+    def __init__(
+        self,
+        client: Client,
+        id: int | None = None,
+        acquired: Mapping[str, int] | None = None,
+        expiration_time: Duration | None = None,
+    ) -> None:
+        """Make a peer at the server, or take over one that exists there.
+
+        Args:
+            client: The calls of its server.
+            id: The id of a peer that exists; without it, one is made.
+            acquired: What that peer holds.
+            expiration_time: The length of its lease; five minutes by default.
+
+        Raises:
+            Unreachable: No answer for 30 seconds.
+        """
+        lease = DEFAULT_LEASE if expiration_time is None else expiration_time
+        length = lease_seconds(lease, "expiration_time")
+        self._set_up(client, Holding(client, length, peer_id=id, acquired=acquired))
+        if id is None:
+            run(make(client.blocking_wire(), self.holding))
+
+    @classmethod
+    def from_server_url(cls, baseurl: str) -> Self:
+        """Make a peer at the server of that URL, such as `http://localhost:8000`.
+
+        Raises:
+            InvalidUrl: That is no URL of a server.
+            Unreachable: No answer for 30 seconds.
+        """
+        return cls(client_for(baseurl))
+
+    @classmethod
+    def unborn(cls, client: Client, length: float, name: str | None) -> Self:
+        """Prepare a peer that is made with its first lock."""
+        peer = cls.__new__(cls)
+        peer._set_up(client, Holding(client, length, name=name))
+        return peer
+
+    def _set_up(self, client: Client, holding: Holding) -> None:
+        self.client = client
+        self.holding = holding
+        self._heartbeat: Heartbeat | None = None
+
+    @property
+    def id(self) -> int:
+        """The id of the peer. It has a new one after it was released as a whole."""
+        return self.holding.id
+
+    @property
+    def acquired(self) -> dict[str, int]:
+        """The locks that it holds: counts by semaphore."""
+        return self.holding.acquired
+
+    @property
+    def expiration_time(self) -> timedelta:
+        """The length of its lease."""
+        return timedelta(seconds=self.holding.length)
+
+    def has_acquired(self) -> bool:
+        """Whether it holds anything, as far as it knows."""
+        return bool(self.acquired)
+
+    def acquire(self, semaphore: str, count: int = 1, block_for: Duration | None = None) -> bool:
+        """Ask for a lock, renew the lease, and restore the peer if the server was restarted.
+
+        Args:
+            semaphore: Of which semaphore.
+            count: For how many permits.
+            block_for: How long the server may hold the answer back until the lock is acquired.
+
+        Returns:
+            Whether it is acquired; if not, it is pending. Ask again, or `release` it.
+
+        Raises:
+            LockLost: What the peer holds already was lost.
+            UnknownSemaphore: See there.
+            Refused: See `Client.acquire`.
+            Unreachable: No answer for 30 seconds.
+        """
+        park = 0.0 if block_for is None else seconds(block_for, "block_for")
+        self.begin()
+        return run(ask_once(self.client.blocking_wire(), self.holding, semaphore, count, park))
+
+    def release(self, semaphore: str) -> None:
+        """Release a lock, or withdraw the ask that is pending; quiet where there is none.
+
+        Raises:
+            UnknownPeer: The server does not know the peer.
+            UnknownSemaphore: See there.
+            Unreachable: No answer for 30 seconds.
+        """
+        with self.holding.mutex:
+            self.holding.acquired.pop(semaphore, None)
+            self.holding.tokens.pop(semaphore, None)
+        self.client.release_lock(self.id, semaphore)
+
+    def restore(self) -> None:
+        """Bring the peer back with all its locks, after a restart of the server.
+
+        Raises:
+            LockLost: The server refuses it.
+            Unreachable: No answer for 30 seconds.
+        """
+        self._insist(restore)
+
+    def heartbeat(self) -> None:
+        """Renew the lease, or restore the peer if the server was restarted.
+
+        Raises:
+            LockLost: The lease has ended.
+            Unreachable: No answer for 30 seconds.
+        """
+        self._insist(beat)
+
+    def remove_from_server(self) -> None:
+        """Release the peer and all its locks; quiet where there is no such peer.
+
+        Raises:
+            Unreachable: No answer for 30 seconds.
+        """
+        self.stop_heartbeat()
+        self.holding.forget(list(self.acquired))
+        self.client.release(self.id)
+
+    def start_heartbeat(self) -> None:
+        """Renew the lease in the background from now on; `lock` does that by itself."""
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self, self.heartbeat_interval)
+        self._heartbeat.start()
+
+    def stop_heartbeat(self) -> None:
+        """Renew the lease no more; quiet where that was not begun."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+
+    @property
+    def heartbeat_seconds(self) -> float | None:
+        """The time between two heartbeats, if it has one of its own."""
+        interval = self.heartbeat_interval
+        return None if interval is None else lease_seconds(interval, "heartbeat_interval")
+
+    def begin(self) -> None:
+        """Begin a new life, under a new id, if the last one is over."""
+        old = self.holding
+        if old.is_over or not old.is_ours:
+            self.holding = Holding(self.client, old.length, name=old.name)
+
+    def __repr__(self) -> str:
+        """Show the id, and what is held."""
+        return f"<{type(self).__name__} {self.id} at {self.client.address} holds {self.acquired}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep what another process needs to act as this peer."""
+        holding = self.holding
+        return {
+            "client": self.client,
+            "length": holding.length,
+            "peer_id": holding.id,
+            "name": holding.name,
+            "acquired": dict(holding.acquired),
+            "tokens": dict(holding.tokens),
+            "heartbeat_interval": self.heartbeat_interval,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what the original held."""
+        self.heartbeat_interval = state.pop("heartbeat_interval")
+        self._set_up(state["client"], Holding(**state))
+
+    def _insist(self, attempt: Callable[[Wire, Holding], Awaitable[None]]) -> None:
+        wire = self.client.blocking_wire()
+        run(insist(wire, lambda: attempt(wire, self.holding), PATIENCE_SECONDS))
+
+
+class PeerWithHeartbeat(Peer):
+    """A peer with an interval of its own between heartbeats."""
+
+    def __init__(
+        self,
+        client: Client,
+        id: int | None = None,
+        acquired: Mapping[str, int] | None = None,
+        expiration_time: Duration | None = None,
+        heartbeat_interval: Duration | None = None,
+    ) -> None:
+        """Make a peer at the server, or take over one that exists there, see `Peer`.
+
+        Args:
+            client: The calls of its server.
+            id: The id of a peer that exists; without it, one is made.
+            acquired: What that peer holds.
+            expiration_time: The length of its lease; five minutes by default.
+            heartbeat_interval: The time between two heartbeats, if it is to be shorter than a third
+                of the lease.
+
+        Raises:
+            Unreachable: No answer for 30 seconds.
+        """
+        super().__init__(client, id, acquired, expiration_time)
+        self.heartbeat_interval = heartbeat_interval
