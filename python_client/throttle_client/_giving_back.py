@@ -34,11 +34,15 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
     semaphores = list(semaphores)
     was_lost = holding.is_lost()
     is_last = holding.forget(semaphores)
-    for release in _releases(holding, semaphores, is_last):
-        if was_lost:
+    releases = _releases(holding, semaphores, is_last)
+    until = now() + RELEASE_SECONDS
+    try:
+        while releases and not was_lost and now() < until:
+            if await _is_released(wire, holding, releases[0], is_last, until):
+                del releases[0]
+    finally:
+        for release in releases:
             _later(holding, release)
-        else:
-            await _release(wire, holding, release, is_last)
     if holding.is_lost():
         names = ", ".join(f"`{name}`" for name in semaphores)
         raise LockLost(f"peer {holding.id} lost {names}: {holding.loss}")
@@ -77,9 +81,10 @@ def _releases(holding: Holding, semaphores: list[str], is_last: bool) -> list[Re
     return [request("DELETE", "peers", holding.id, semaphore) for semaphore in semaphores]
 
 
-async def _release(wire: Wire, holding: Holding, release: Request, is_last: bool) -> None:
-    """Send a release: twice if need be, and after that in the background."""
-    until = now() + RELEASE_SECONDS
+async def _is_released(
+    wire: Wire, holding: Holding, release: Request, is_last: bool, until: float
+) -> bool:
+    """Send a release, again if need be; whether there was an answer."""
     for is_repeated in (False, True):
         try:
             answer = await wire.send(release, max(until - now(), 0.1))
@@ -87,22 +92,16 @@ async def _release(wire: Wire, holding: Holding, release: Request, is_last: bool
                 raise refusal(answer)
             if answer.body == PEER_NOT_FOUND:
                 raise UnknownPeer(instance=answer.instance)
-            return
+        except Unreachable:
+            continue
         except UnknownPeer as error:
             # A release that is repeated may have been served the first time.
             if not is_repeated:
                 await _on_unknown_peer(wire, holding, error, is_last)
-            return
-        except Unreachable:
-            if now() >= until:
-                break
         except ThrottleError as error:
             logger.warning("peer %s could not give back its lock: %s", holding.id, error)
-            return
-        except BaseException:
-            _later(holding, release)
-            raise
-    _later(holding, release)
+        return True
+    return False
 
 
 async def _on_unknown_peer(wire: Wire, holding: Holding, error: UnknownPeer, is_last: bool) -> None:
@@ -120,7 +119,6 @@ async def _on_unknown_peer(wire: Wire, holding: Holding, error: UnknownPeer, is_
 def _later(holding: Holding, release: Request, pause: float = 0.0) -> None:
     """Release something in the background, until the lease would have ended anyway."""
     wire = holding.client.blocking_wire()
-    holding.pending_withdrawals += 1
 
     def try_until_the_lease_ends() -> None:
         try:
@@ -129,7 +127,8 @@ def _later(holding: Holding, release: Request, pause: float = 0.0) -> None:
         except ThrottleError as error:
             logger.info("peer %s is left to expire: %s", holding.id, error)
         finally:
-            holding.pending_withdrawals -= 1
+            holding.count_withdrawal(-1)
 
+    holding.count_withdrawal(1)
     if not spawn(try_until_the_lease_ends, "throttle-release"):
-        holding.pending_withdrawals -= 1
+        holding.count_withdrawal(-1)

@@ -105,6 +105,11 @@ class Holding:
                 left = answer.expires_in
                 self._good_for = self.length if left is None else left
 
+    def resume(self, instance: int | None, good_for: float) -> None:
+        """Take over a lease that another process had, and that is good for so many seconds."""
+        self.instance = instance
+        self._sent_at, self._good_for = now(), good_for + DRIFT * self.length
+
     def grant(self, counts: Mapping[str, int], answer: Answer) -> None:
         """Take note of a grant."""
         self.renew(answer)
@@ -125,6 +130,11 @@ class Holding:
                 self.tokens.pop(semaphore, None)
             self.is_over = not self.acquired
             return self.is_over
+
+    def count_withdrawal(self, change: int) -> None:
+        """Count withdrawals that begin (1) or end (-1) in the background."""
+        with self.mutex:
+            self.pending_withdrawals += change
 
     def when_lost(self, call: Callable[[], None]) -> None:
         """Call something, once, when the lease is lost; it must be quick."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from throttle_client._durations import Duration, seconds
 from throttle_client._errors import LockLost
 from throttle_client._holding import Holding
 from throttle_client._peer import Peer
@@ -19,9 +20,10 @@ class LostFlag:
         """Whether the lease was lost. Asks our own clock; sends nothing."""
         return self._holding.is_lost()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the lease is lost, or for so many seconds; returns whether it was lost."""
-        return self._holding.lost.wait(timeout) or self.is_set()
+    def wait(self, timeout: Duration | None = None) -> bool:
+        """Block until the lease is lost, or for that long; returns whether it was lost."""
+        patience = None if timeout is None else seconds(timeout, "timeout")
+        return self._holding.lost.wait(patience) or self.is_set()
 
     def __bool__(self) -> bool:
         """Whether the lease was lost."""

@@ -20,6 +20,7 @@ from throttle_client._heartbeat import begin_watch, end_watch
 from throttle_client._lease import Lease
 from throttle_client._local import current, find_local_peer, forget_local_peer, set_local_peer
 from throttle_client._peer import DEFAULT_LEASE, Peer
+from throttle_client._tasks import in_loop, turn
 from throttle_client._timer import spawn
 from throttle_client._wire import Wire, run
 
@@ -123,7 +124,7 @@ class Terms:
     length: float
     on_lost: OnLost | None
     raise_if_lost: bool
-    name: str
+    name: str | None
 
 
 class Lock:
@@ -148,10 +149,7 @@ class Lock:
 
     async def __aenter__(self) -> Lease:
         """Wait for the lock, without blocking the event loop."""
-        from throttle_client._async import AsyncWire, in_loop, turn
-
-        wire, peer = AsyncWire(self._client), self._peer()
-        timeout = self._terms.timeout
+        wire, peer, timeout = self._client.async_wire(), self._peer(), self._terms.timeout
         if timeout == 0 or peer.acquired:
             return await self._enter(wire, peer, in_loop())
         async with turn(self._client.base_url, self._counts, timeout) as waited:
@@ -159,9 +157,7 @@ class Lock:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Give the lock back, without blocking the event loop."""
-        from throttle_client._async import AsyncWire
-
-        await self._leave(AsyncWire(self._client), error)
+        await self._leave(self._client.async_wire(), error)
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Hold the lock during each call of a function, or of a coroutine function.
@@ -207,11 +203,12 @@ class Lock:
         if isinstance(self._server, Peer):
             return self._server
         peer = find_local_peer(self._server.base_url)
-        return peer or Peer.unborn(self._server, self._terms.length, self._terms.name)
+        name = self._terms.name or _default_name()
+        return peer or Peer.unborn(self._server, self._terms.length, name)
 
     async def _enter(self, wire: Wire, peer: Peer, deliver: Deliver, waited: float = 0.0) -> Lease:
         """Acquire the locks, and watch over their lease."""
-        terms, url = self._terms, self._client.base_url
+        terms = self._terms
         peer.begin()
         holding = peer.holding
         holding.check()
@@ -221,14 +218,15 @@ class Lock:
                     f"this thread or task holds a lock of `{semaphore}` already, and would wait"
                     " for itself"
                 )
+        interval = terms.heartbeat_interval or peer.heartbeat_seconds
         token = await take(wire, holding, self._counts, terms.timeout, waited)
         lease = Lease(peer, holding, self._counts, token)
-        begin_watch(holding, terms.heartbeat_interval or peer.heartbeat_seconds, beats=terms.beats)
         if terms.on_lost is not None:
             holding.when_lost(partial(deliver, partial(_tell, terms.on_lost, lease)))
         if not isinstance(self._server, Peer):
-            set_local_peer(url, peer)
+            set_local_peer(self._client.base_url, peer)
         self._entered[current()] = lease
+        begin_watch(holding, interval, beats=terms.beats)
         return lease
 
     async def _leave(self, wire: Wire, error: BaseException | None) -> None:
@@ -291,6 +289,8 @@ def _lock(
     for key, value in counts.items():
         if not isinstance(key, str) or not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"a count of a semaphore must be an integer, not {key!r}: {value!r}")
+    if inspect.iscoroutinefunction(on_lost):
+        raise TypeError("on_lost must be a plain function, which is called and not awaited")
     interval = None
     if heartbeat_interval is not None and heartbeat_interval is not A_THIRD:
         interval = lease_seconds(heartbeat_interval, "heartbeat_interval")
@@ -301,7 +301,7 @@ def _lock(
         length=lease_seconds(expires_in),
         on_lost=on_lost,
         raise_if_lost=raise_if_lost,
-        name=_default_name() if name is None else name,
+        name=name,
     )
     return Lock(server, counts, terms)
 

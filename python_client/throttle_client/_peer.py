@@ -3,6 +3,8 @@
 `lock` is the comfortable way; this is for those who keep the books themselves.
 """
 
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Self
@@ -21,9 +23,9 @@ DEFAULT_LEASE = timedelta(minutes=5)
 class Peer:
     """A peer of a Throttle server, and what it holds there.
 
-    Can be pickled: the copy has the same id and locks, but no heartbeat, and believes in its lease
-    until the server or its own clock tells otherwise. A peer may be used by several threads, but
-    can wait for one ask at a time.
+    Can be pickled: the copy has the same id, locks and lease (as far as the wall clocks of the two
+    machines agree), but no heartbeat. A peer may be used by several threads, but can wait for one
+    ask at a time.
 
     Attributes:
         client: The calls of its server.
@@ -197,13 +199,19 @@ class Peer:
             "name": holding.name,
             "acquired": dict(holding.acquired),
             "tokens": dict(holding.tokens),
+            "instance": holding.instance,
+            "good_until": time.time() + holding.left(),
             "heartbeat_interval": self.heartbeat_interval,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what the original held."""
         self.heartbeat_interval = state.pop("heartbeat_interval")
+        good_for = state.pop("good_until") - time.time()
+        instance = state.pop("instance")
         self._set_up(state["client"], Holding(**state))
+        if math.isfinite(good_for):
+            self.holding.resume(instance, good_for)
 
     def _insist(self, attempt: Callable[[Wire, Holding], Awaitable[None]]) -> None:
         wire = self.client.blocking_wire()

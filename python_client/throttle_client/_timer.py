@@ -44,13 +44,15 @@ class Timer:
         self._wakes_at: float | None = None
 
     def at(self, when: float, call: Callable[[], None]) -> Entry:
-        """Call something at a time of `now()`, in the thread of the timer."""
+        """Call something at a time of `now()`, in the thread of the timer.
+
+        Where no thread can be started, it stays undone until the next call tries again.
+        """
         entry = Entry(when, call)
         with self._changed:
             heapq.heappush(self._heap, (when, next(self._arrivals), entry))
             if self._wakes_at is None:
-                self._wakes_at = now()
-                threading.Thread(target=self._run, name="throttle-timer", daemon=True).start()
+                self._wakes_at = now() if spawn(self._run, "throttle-timer") else None
             elif when < self._wakes_at:
                 self._changed.notify()
         return entry

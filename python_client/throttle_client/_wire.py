@@ -28,6 +28,8 @@ REPLY_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 """For how long a call is repeated that gets no answer, where nobody says otherwise."""
 
+PROBLEM = "application/problem+json"
+
 T = TypeVar("T")
 
 
@@ -50,16 +52,17 @@ class Answer:
         expires_in: What is left of the lease of the peer, in seconds.
         token: The fencing token of a grant.
         instance: Which start of the server answers.
+        is_problem: Whether the body is a problem document (RFC 9457).
         retry_after: For how many seconds the server asks to be left alone.
     """
 
     status: int
     body: str
     sent_at: float
-    content_type: str = ""
     expires_in: float | None = None
     token: int | None = None
     instance: int | None = None
+    is_problem: bool = False
     retry_after: float | None = None
 
     @property
@@ -123,16 +126,29 @@ def request(
 def answer(status: int, headers: Mapping[str, str], body: bytes, sent_at: float) -> Answer:
     """Take an answer apart; `headers` must not mind the case of its keys."""
     get = headers.get
+    is_refusal = status >= 300
     return Answer(
         status=status,
         body=body.decode("utf-8", "replace"),
         sent_at=sent_at,
-        content_type=get("content-type") or "",
         expires_in=parse_ms(get("throttle-expires-in")),
         token=_integer(get("throttle-token")),
         instance=_integer(get("throttle-instance")),
-        retry_after=_integer(get("retry-after")),
+        is_problem=is_refusal and (get("content-type") or "").startswith(PROBLEM),
+        retry_after=_integer(get("retry-after")) if is_refusal else None,
     )
+
+
+def integer(answer: Answer) -> int:
+    """Read the integer that an answer consists of.
+
+    Raises:
+        Refused: It is none, so this is no Throttle server.
+    """
+    try:
+        return int(answer.body)
+    except ValueError:
+        raise _is_this_throttle(answer, _shorten(answer.body)) from None
 
 
 def refusal(answer: Answer) -> ThrottleError:
@@ -153,7 +169,7 @@ def refusal(answer: Answer) -> ThrottleError:
     if code == "unknown_semaphore" or text == "Unknown semaphore":
         return UnknownSemaphore(text, status=answer.status, code="unknown_semaphore")
     if code is None and answer.status not in (400, 409):
-        text = f"unexpected answer {answer.status}, is this a Throttle server? {text}"
+        return _is_this_throttle(answer, text)
     return Refused(text, status=answer.status, code=code)
 
 
@@ -224,11 +240,20 @@ def _integer(text: str | None) -> int | None:
 
 def _reason(answer: Answer) -> tuple[str, str | None]:
     """The text of a refusal, and its code if it has one."""
-    if answer.content_type.startswith("application/problem+json"):
+    if answer.is_problem:
         try:
             problem = json.loads(answer.body)
             return str(problem["detail"]), str(problem["code"])
         except (ValueError, KeyError, TypeError):
             pass
-    text = answer.body.strip()
-    return (text if len(text) <= 500 else f"{text[:500]} …"), None
+    return _shorten(answer.body), None
+
+
+def _is_this_throttle(answer: Answer, text: str) -> Refused:
+    message = f"unexpected answer {answer.status}, is this a Throttle server? {text}"
+    return Refused(message, status=answer.status)
+
+
+def _shorten(body: str) -> str:
+    text = body.strip()
+    return text if len(text) <= 500 else f"{text[:500]} …"

@@ -1,8 +1,9 @@
-"""A Throttle server of a test's own: started on a free port, ended and started again at will.
+"""For tests of code that takes locks: without any server, or with one of the test's own.
 
-With pytest, write `pytest_plugins = ["throttle_client.testing"]` into the topmost `conftest.py`;
-tests can then ask for the fixture `throttle_server`. Without pytest, use `Server` as a context
-manager.
+`without_server` grants everything at once. `Server` is the real thing, started on a free port,
+ended and started again at will, as a context manager. With pytest, write
+`pytest_plugins = ["throttle_client.testing"]` into the topmost `conftest.py`; tests can then ask
+for the fixture `throttle_server`.
 
 The module needs nothing beside the standard library and imports nothing of its package, so that it
 can also be loaded by its path.
@@ -20,10 +21,11 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+from unittest.mock import patch
 
 START_SECONDS = 10
 STOP_SECONDS = 10
@@ -202,6 +204,25 @@ class StartServer(Protocol):
         ...
 
 
+@contextmanager
+def without_server() -> Iterator[None]:
+    """Grant all locks at once, without any server, for tests of code that takes locks.
+
+    Everything of `throttle_client` talks to nobody meanwhile, in all threads: every lock is free,
+    whatever its semaphore, URL and count, every lease is good, and nothing waits. What is wrong
+    without asking a server is wrong still, such as nesting the same semaphore.
+    """
+    # Imported here, so that the rest of this module can be used without the package.
+    from throttle_client._client import Client
+    from throttle_client._pretending import PretendingWire
+
+    with (
+        patch.object(Client, "blocking_wire", lambda client: PretendingWire()),
+        patch.object(Client, "async_wire", lambda client: PretendingWire()),
+    ):
+        yield
+
+
 try:
     import pytest
 except ImportError:
@@ -272,6 +293,3 @@ def _drain(
             if listening := LISTENING.match(line.rstrip("\n")):
                 found.put(listening)
     found.put(None)
-
-
-# A place for without_server().
