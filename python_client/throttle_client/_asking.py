@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from throttle_client._client import ask_for_one, draw_id
+from throttle_client._client import LARGEST_ID, SMALLEST_ID, ask_for_one, draw_id
 from throttle_client._coming_back import come_back
 from throttle_client._durations import now, spell
 from throttle_client._errors import (
@@ -46,7 +46,8 @@ PARK_SECONDS = 30.0
 # How long after its timeout a caller waits at most for an answer that is late, in seconds; and how
 # long a try may take.
 GRACE_SECONDS = 2.0
-SMALLEST_ID, LARGEST_ID = 2**32, 2**53 - 1
+# The pause before an ask is repeated that was answered too early, in seconds.
+HASTE_SECONDS = 0.1
 
 
 async def take(
@@ -79,7 +80,13 @@ async def take(
         return await asking.until_granted()
     except BaseException:
         if asking.in_doubt:
-            await withdraw(wire, holding, next(iter(counts)), with_peer=not asking.was_known)
+            await withdraw(
+                wire,
+                holding,
+                next(iter(counts)),
+                with_peer=not asking.was_known,
+                in_background=asking.is_unanswered,
+            )
         raise
 
 
@@ -181,6 +188,8 @@ class _Asking:
         self._token: int | None = None
         self._backoff = Backoff()
         self._failures = 0
+        # Whether the last request got no answer.
+        self.is_unanswered = False
         # Whether the server has answered at least once.
         self._is_reached = False
 
@@ -212,6 +221,9 @@ class _Asking:
             self._holding.renew(answer)
             if self._is_try or self._left() <= 0:
                 raise self._too_late()
+            if now() - answer.sent_at < ask.park / 2:
+                # It did not hold the answer back, for instance since it shuts down.
+                await self._wire.sleep(min(HASTE_SECONDS, self._left()))
             return False
         return await self._read_grant(ask, answer)
 
@@ -263,8 +275,10 @@ class _Asking:
             raise
         except Unreachable as error:
             self.in_doubt = was_in_doubt or error.is_sent
+            self.is_unanswered = True
             raise
         self._is_reached = True
+        self.is_unanswered = False
         if answer.is_good:
             self._backoff = Backoff()
             self._failures = 0
@@ -310,12 +324,14 @@ class _Asking:
         """Wait before the next try, or give up."""
         self._failures += 1
         left = self._left()
-        if left <= 0 or (self._is_try and self._failures > 1):
-            if self._is_reached:
-                raise self._too_late() from error
+        if self._is_try and self._failures > 1:
+            raise error
+        if left <= 0 and self._is_reached:
+            raise self._too_late() from error
+        if left <= 0:
             raise error
         if self._failures == 2:
-            logger.warning("%s; trying again until there is one", error)
+            logger.warning("%s; still trying", error)
         await self._wire.sleep(min(self._backoff.next(error), left))
 
     def _left(self) -> float:

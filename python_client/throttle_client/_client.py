@@ -40,9 +40,13 @@ NO_ENCODING = {"Accept-Encoding": SKIP_HEADER}
 KEPT_CONNECTIONS = 64
 
 
+# Ids that the server takes from a caller.
+SMALLEST_ID, LARGEST_ID = 2**32, 2**53 - 1
+
+
 def draw_id() -> int:
-    """Draw the id of a new peer: 2^32 to 2^53 - 1, so that the server takes it from a caller."""
-    return 2**32 + secrets.randbelow(2**53 - 2**32)
+    """Draw the id of a new peer."""
+    return SMALLEST_ID + secrets.randbelow(LARGEST_ID - SMALLEST_ID + 1)
 
 
 class Client:

@@ -48,7 +48,9 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
         raise LockLost(f"peer {holding.id} lost {names}: {holding.loss}")
 
 
-async def withdraw(wire: Wire, holding: Holding, semaphore: str, *, with_peer: bool) -> None:
+async def withdraw(
+    wire: Wire, holding: Holding, semaphore: str, *, with_peer: bool, in_background: bool
+) -> None:
     """Withdraw an ask that may be pending, or granted by now, and raise nothing.
 
     Args:
@@ -56,11 +58,14 @@ async def withdraw(wire: Wire, holding: Holding, semaphore: str, *, with_peer: b
         holding: Who asked.
         semaphore: One of the semaphores of the ask; it is withdrawn as a whole.
         with_peer: Whether the peer was made for this ask, and goes with it.
+        in_background: Whether not to wait for an answer, since the server does not answer now.
     """
     if with_peer:
         holding.is_over = True
-    names = [semaphore]
-    (ask,) = _releases(holding, names, with_peer)
+    (ask,) = _releases(holding, [semaphore], with_peer)
+    if in_background:
+        _later(holding, ask)
+        return
     try:
         answer = await wire.send(ask, RELEASE_SECONDS)
     except ThrottleError:
