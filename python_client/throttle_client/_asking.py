@@ -5,6 +5,7 @@ does not know such requests is served with the classic ones.
 """
 
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -41,8 +42,9 @@ from throttle_client._wire import (
 logger = logging.getLogger("throttle_client")
 
 # How long the server holds an answer back at most, in seconds: well below what proxies and
-# firewalls grant an idle connection, and how long a waiter takes to notice a dead server.
-PARK_SECONDS = 30.0
+# firewalls grant an idle connection, and how long a waiter takes to notice a dead server. On
+# Windows, Ctrl+C is noticed when the answer comes.
+PARK_SECONDS = 5.0 if sys.platform == "win32" else 30.0
 # How long after its timeout a caller waits at most for an answer that is late, in seconds; and how
 # long a try may take.
 GRACE_SECONDS = 2.0

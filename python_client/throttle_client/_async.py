@@ -9,7 +9,7 @@ try:
     from yarl import URL
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "`async with lock(...)` needs aiohttp: pip install 'throttle-client[asyncio]'"
+        "`async with lock(...)` needs aiohttp; the extra `throttle-client[asyncio]` brings it"
     ) from error
 
 from throttle_client._client import Client, failure

@@ -315,13 +315,14 @@ def ask_for_one(peer_id: int, semaphore: str, count: int, query: Mapping[str, st
 
 def failure(address: str, error: Exception, *, is_sent: bool) -> Unreachable | TlsRefused:
     """Tell whether trying again may help after there was no answer."""
-    cause = error
-    while cause.args and isinstance(cause.args[-1], Exception):
-        cause = cause.args[-1]
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = str(cause) or type(cause).__name__
     broken = ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError
     if isinstance(error, SSLError | ssl.SSLError) and not isinstance(cause, broken):
-        return TlsRefused(f"no TLS connection to {address}: {cause}")
-    return Unreachable(f"no answer from {address}: {cause}", is_sent=is_sent)
+        return TlsRefused(f"no TLS connection to {address}: {reason}")
+    return Unreachable(f"no answer from {address}: {reason}", is_sent=is_sent)
 
 
 @lru_cache(maxsize=128)

@@ -203,7 +203,7 @@ class Lock:
         if isinstance(self._server, Peer):
             return self._server
         peer = find_local_peer(self._server.base_url)
-        name = self._terms.name or _default_name()
+        name = self._terms.name or _default_name(os.getpid())
         return peer or Peer.unborn(self._server, self._terms.length, name)
 
     async def _enter(self, wire: Wire, peer: Peer, deliver: Deliver, waited: float = 0.0) -> Lease:
@@ -262,10 +262,12 @@ def _bind(args: tuple[Any, ...], options: dict[str, Any]) -> Lock:
     given = dict(zip(names, args[1:], strict=False))
     if len(args) > len(names) + 1 or given.keys() & options.keys():
         raise TypeError(f"lock() takes {', '.join(['server', *names])}, each of them once")
-    return _lock(server, **given, **options)
+    if server is None:
+        raise TypeError("lock() needs the URL of a server, a Client or a Peer")
+    return _prepare(server, **given, **options)
 
 
-def _lock(
+def _prepare(
     server: str | Peer | Client,
     semaphore: str | Mapping[str, int],
     count: int = 1,
@@ -306,11 +308,16 @@ def _lock(
     return Lock(server, counts, terms)
 
 
-def _default_name() -> str:
+@functools.lru_cache(maxsize=1)
+def _default_name(pid: int) -> str:
     """Say which process of which machine asks."""
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
-    name = f"{program}@{socket.gethostname()} pid {os.getpid()}"
+    name = f"{program}@{socket.gethostname()} pid {pid}"
     return "".join(letter for letter in name if letter.isprintable())[:128]
+
+
+# What Python says of wrong arguments names the function that was called.
+_prepare.__qualname__ = "lock"
 
 
 def _in_thread(call: Callable[[], None]) -> None:

@@ -168,7 +168,7 @@ def refusal(answer: Answer) -> ThrottleError:
         return UnknownPeer(text, status=answer.status, code=code, instance=answer.instance)
     if code == "unknown_semaphore" or text == "Unknown semaphore":
         return UnknownSemaphore(text, status=answer.status, code="unknown_semaphore")
-    if code is None and answer.status not in (400, 409):
+    if answer.status in (404, 405) or (code is None and answer.status not in (400, 409)):
         return _is_this_throttle(answer, text)
     return Refused(text, status=answer.status, code=code)
 
