@@ -130,8 +130,9 @@ class Proxy:
         started.set_result(None)
         await self._closing.wait()
         listener.close()
-        # Whoever is being accepted right now finds itself refused.
+        # Whoever is being accepted right now finds itself refused, some turns of the loop later.
         self._enter(_Mode.REFUSES)
+        await asyncio.sleep(0.02)
 
 
 class _End(asyncio.Protocol):

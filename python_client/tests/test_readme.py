@@ -10,7 +10,7 @@ from throttle_client.testing import StartServer
 
 README = Path(__file__).parents[1] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-SEMAPHORES = {"A": 42, "deploy": 1, "database": (10, 1)}
+SEMAPHORES: dict[str, int | tuple[int, int]] = {"A": 42, "deploy": 1, "database": (10, 1)}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from throttle_client._client import LARGEST_ID, SMALLEST_ID, ask_for_one, draw_id
+from throttle_client._client import ask_for_one, draw_id
 from throttle_client._coming_back import come_back
 from throttle_client._durations import now, spell
 from throttle_client._errors import (
@@ -23,7 +23,7 @@ from throttle_client._errors import (
     UnknownSemaphore,
     Unreachable,
 )
-from throttle_client._giving_back import withdraw
+from throttle_client._giving_back import AFTERTHOUGHT_SECONDS, withdraw
 from throttle_client._holding import Holding
 from throttle_client._wire import (
     PATIENCE_SECONDS,
@@ -85,9 +85,10 @@ async def take(
             await withdraw(
                 wire,
                 holding,
-                next(iter(counts)),
+                counts,
                 with_peer=not asking.was_known,
-                in_background=asking.is_unanswered,
+                is_on_its_way=asking.is_on_its_way(),
+                in_background=asking.is_unreachable,
             )
         raise
 
@@ -188,10 +189,14 @@ class _Asking:
         patience = GRACE_SECONDS if timeout == 0 else timeout
         self._until = float("inf") if patience is None else now() + patience - waited
         self._token: int | None = None
+        # Whether this server overlooks what it does not know, whatever its headers say.
+        self._is_classic = False
         self._backoff = Backoff()
         self._failures = 0
-        # Whether the last request got no answer.
-        self.is_unanswered = False
+        # Whether the last request failed for want of an answer.
+        self.is_unreachable = False
+        # When the request was sent that has no answer yet.
+        self._sent_at: float | None = None
         # Whether the server has answered at least once.
         self._is_reached = False
 
@@ -202,8 +207,14 @@ class _Asking:
             try:
                 if await self._is_granted():
                     return self._token
+                if self._left() <= 0:
+                    raise self._too_late()
             except Unreachable as error:
                 await self._pause(error)
+
+    def is_on_its_way(self) -> bool:
+        """Whether the ask may reach the server only after it is withdrawn."""
+        return self._sent_at is not None and now() - self._sent_at < AFTERTHOUGHT_SECONDS
 
     async def _is_granted(self) -> bool:
         """Ask once."""
@@ -221,11 +232,11 @@ class _Asking:
             return False
         if answer.status == 202:
             self._holding.renew(answer)
-            if self._is_try or self._left() <= 0:
+            if self._is_try:
                 raise self._too_late()
             if now() - answer.sent_at < ask.park / 2:
                 # It did not hold the answer back, for instance since it shuts down.
-                await self._wire.sleep(min(HASTE_SECONDS, self._left()))
+                await self._wire.sleep(max(min(HASTE_SECONDS, self._left()), 0.0))
             return False
         return await self._read_grant(ask, answer)
 
@@ -234,15 +245,13 @@ class _Asking:
         holding, length = self._holding, spell(self._holding.length)
         park = 0.0 if self._is_try else min(PARK_SECONDS, holding.length / 3, self._left())
         query = {"block_for": spell(park)} if park > 0 else {}
-        if holding.client.is_classic:
+        if holding.client.is_classic or self._is_classic:
             return self._next_classic_ask(query, park)
         if self._is_try:
             query["queue"] = "false"
         body: dict[str, object] = {"expires_in": length, "acquire": dict(self._counts)}
         if holding.is_known:
             return _Ask(request("PUT", "peers", holding.id, query=query, body=body), park)
-        if not SMALLEST_ID <= holding.id <= LARGEST_ID:
-            holding.id = draw_id()
         body["peer_id"] = holding.id
         if holding.name is not None:
             body["name"] = holding.name
@@ -268,19 +277,20 @@ class _Asking:
         """
         was_in_doubt = self.in_doubt
         self.in_doubt = True
+        self._sent_at = now()
+        patience = min(ask.park + REPLY_SECONDS, max(self._left(), 0.0) + GRACE_SECONDS)
         try:
-            answer = await self._wire.send(
-                ask.request, min(ask.park + REPLY_SECONDS, self._left() + GRACE_SECONDS)
-            )
+            answer = await self._wire.send(ask.request, patience)
         except (TlsRefused, InvalidUrl):
             self.in_doubt = was_in_doubt
             raise
         except Unreachable as error:
             self.in_doubt = was_in_doubt or error.is_sent
-            self.is_unanswered = True
+            self.is_unreachable = True
             raise
+        self._sent_at = None
         self._is_reached = True
-        self.is_unanswered = False
+        self.is_unreachable = False
         if answer.is_good:
             self._backoff = Backoff()
             self._failures = 0
@@ -316,7 +326,7 @@ class _Asking:
             self._token = answer.token
             return True
         # The server is one that overlooks what it does not know, and made a peer without locks.
-        holding.client.is_classic = True
+        self._is_classic = True
         self.in_doubt = False
         if not holding.is_known:
             await self._wire.send(request("DELETE", "peers", integer(answer)), REPLY_SECONDS)
@@ -340,10 +350,14 @@ class _Asking:
         return self._until - now()
 
     def _too_late(self) -> Timeout:
-        asked = _spell(self._counts)
         if self._is_try:
-            return Timeout(f"{asked} is not free")
-        return Timeout(f"{asked} was not acquired within {self._timeout:g} seconds")
+            return Timeout(f"{_spell(self._counts)} is not free")
+        return too_late(self._counts, self._timeout)
+
+
+def too_late(counts: Mapping[str, int], timeout: float | None) -> Timeout:
+    """Say what was not acquired in time."""
+    return Timeout(f"{_spell(counts)} was not acquired within {timeout:g} seconds")
 
 
 def _spell(counts: Mapping[str, int]) -> str:

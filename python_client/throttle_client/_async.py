@@ -1,8 +1,11 @@
 """The way to the server for asyncio, over aiohttp, which the extra `asyncio` installs."""
 
 import asyncio
+import atexit
 import ssl
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from weakref import WeakSet
 
 try:
     import aiohttp
@@ -15,7 +18,7 @@ except ModuleNotFoundError as error:
 from throttle_client._client import Client, failure
 from throttle_client._durations import now
 from throttle_client._errors import InvalidUrl
-from throttle_client._wire import CONNECT_SECONDS, Answer, Request, answer
+from throttle_client._wire import CONNECT_SECONDS, Answer, Request, answer, run
 
 
 class AsyncWire:
@@ -28,7 +31,7 @@ class AsyncWire:
     async def send(self, request: Request, timeout: float) -> Answer:
         """Send a request once, see `Wire`."""
         client = self._client
-        session = await _session()
+        session, is_kept = await _session()
         limits = aiohttp.ClientTimeout(
             total=None, connect=min(CONNECT_SECONDS, timeout), sock_read=timeout
         )
@@ -49,6 +52,9 @@ class AsyncWire:
             never_sent = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
             is_sent = not isinstance(error, never_sent)
             raise failure(client.address, error, is_sent=is_sent) from error
+        finally:
+            if not is_kept:
+                await session.close()
         client.note(got)
         return got
 
@@ -57,30 +63,46 @@ class AsyncWire:
         await asyncio.sleep(seconds)
 
 
-_sessions: dict[
-    asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.ClientSession], aiohttp.ClientSession]
-] = {}
+_Keeper = tuple[AsyncGenerator[aiohttp.ClientSession], aiohttp.ClientSession]
+_sessions: dict[asyncio.AbstractEventLoop, _Keeper] = {}
+_ending: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
-async def _session() -> aiohttp.ClientSession:
-    """Get the connections of the event loop that runs."""
+async def _session() -> tuple[aiohttp.ClientSession, bool]:
+    """Get the connections of the event loop that runs; and whether it keeps them."""
     loop = asyncio.get_running_loop()
-    found = _sessions.get(loop)
-    if found is None or found[1].closed:
-        for closed in [other for other in list(_sessions) if other.is_closed()]:
-            _sessions.pop(closed, None)
+    if loop in _ending:
+        return _new_session(), False
+    if loop not in _sessions:
+        _forget_closed_loops()
         keeper = _keep_session()
-        found = _sessions[loop] = keeper, await anext(keeper)
-    return found[1]
+        _sessions[loop] = keeper, await anext(keeper)
+    return _sessions[loop][1], True
 
 
 async def _keep_session() -> AsyncGenerator[aiohttp.ClientSession]:
     """Keep connections until the event loop ends, which closes what generates asynchronously."""
     loop = asyncio.get_running_loop()
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    session = _new_session()
     try:
         yield session
     finally:
+        _ending.add(loop)
         _sessions.pop(loop, None)
         await session.close()
+
+
+def _new_session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+@atexit.register
+def _forget_closed_loops() -> None:
+    """Close the connections of event loops that were closed without closing what generates."""
+    for loop, (_, session) in list(_sessions.items()):
+        if loop.is_closed():
+            del _sessions[loop]
+            # There is nothing that it could wait for.
+            with suppress(RuntimeError):
+                run(session.close())

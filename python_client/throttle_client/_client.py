@@ -3,6 +3,7 @@
 It has no policy: it holds nothing, renews nothing, and gives nothing back by itself.
 """
 
+import base64
 import os
 import secrets
 import ssl
@@ -10,10 +11,11 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueError, SSLError
-from urllib3.util import SKIP_HEADER, Url, make_headers, parse_url
+from urllib3.util import SKIP_HEADER, Url, parse_url
 from urllib3.util import Timeout as SocketTimeout
 
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
@@ -36,8 +38,10 @@ from throttle_client._wire import (
 HEADERS = {"Accept": f"{PROBLEM}, */*", "User-Agent": f"throttle-client/{__version__}"}
 # What urllib3 would send by itself, and nobody needs.
 NO_ENCODING = {"Accept-Encoding": SKIP_HEADER}
+# What a socket takes.
+LONGEST_TIMEOUT_SECONDS = 1e6
 # Connections beyond this number are made when needed, and not kept.
-KEPT_CONNECTIONS = 64
+KEPT_CONNECTIONS = 1000
 
 
 # Ids that the server takes from a caller.
@@ -74,8 +78,7 @@ class Client:
         self._url = _parse(base_url)
         # The server is one without `acquire`, tokens and the like; the last answer tells.
         self.is_classic = False
-        auth = {} if self._url.auth is None else make_headers(basic_auth=self._url.auth)
-        self._headers = HEADERS | auth
+        self._headers = HEADERS | _authorization(self._url.auth)
         self._headers_of_bodies = self._headers | {"Content-Type": "application/json"}
         self._pool: urllib3.HTTPConnectionPool | None = None
         self._pool_pid = 0
@@ -283,6 +286,7 @@ class BlockingWire:
         """Send a request once, see `Wire`."""
         client = self.client
         sent_at = now()
+        timeout = min(timeout, LONGEST_TIMEOUT_SECONDS)
         try:
             response = client.pool().urlopen(
                 request.method,
@@ -313,6 +317,14 @@ def ask_for_one(peer_id: int, semaphore: str, count: int, query: Mapping[str, st
     return request("PUT", "peers", peer_id, semaphore, query=query, body=count)
 
 
+def _authorization(auth: str | None) -> dict[str, str]:
+    """Spell the credentials of a URL for basic authentication (RFC 7617)."""
+    if auth is None:
+        return {}
+    credentials = base64.b64encode(unquote(auth).encode()).decode()
+    return {"Authorization": f"Basic {credentials}"}
+
+
 def failure(address: str, error: Exception, *, is_sent: bool) -> Unreachable | TlsRefused:
     """Tell whether trying again may help after there was no answer."""
     cause: BaseException = error
@@ -336,13 +348,18 @@ _POOLS = {"http": urllib3.HTTPConnectionPool, "https": urllib3.HTTPSConnectionPo
 
 def _parse(base_url: str) -> Url:
     """Take a URL apart, or say what is wrong with it."""
+    if not isinstance(base_url, str):
+        raise TypeError(f"the URL of a server must be a str, not {base_url!r}")
+    scheme, separator, rest = base_url.rpartition("://")
+    shown = repr(scheme + separator + rest.rpartition("@")[2])
     try:
         url = parse_url(base_url)
     except LocationValueError as error:
-        raise InvalidUrl(f"{base_url!r} is no URL of a server: {error}") from error
+        # The other error may quote credentials.
+        raise InvalidUrl(f"{shown} is no URL of a server: {error}") from None
     if url.scheme not in _POOLS or not url.host:
         remedy = "it must look like http://localhost:8000"
-        raise InvalidUrl(f"{base_url!r} is no URL of a server: {remedy}")
+        raise InvalidUrl(f"{shown} is no URL of a server: {remedy}")
     if url.query is not None or url.fragment is not None:
-        raise InvalidUrl(f"{base_url!r} must not have a query or a fragment")
+        raise InvalidUrl(f"{shown} must not have a query or a fragment")
     return url._replace(path=(url.path or "").rstrip("/") or None)

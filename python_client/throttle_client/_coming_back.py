@@ -7,6 +7,7 @@ back after our own clock says that the lease has ended.
 
 import logging
 
+from throttle_client._client import LARGEST_ID, SMALLEST_ID, draw_id
 from throttle_client._durations import spell
 from throttle_client._errors import Refused, UnknownPeer, Unreachable
 from throttle_client._holding import Holding
@@ -50,6 +51,8 @@ async def come_back(
     """
     if not holding.acquired:
         holding.is_known = False
+        if not SMALLEST_ID <= holding.id <= LARGEST_ID:
+            holding.id = draw_id()
         return
     holding.check()
     if error.instance is not None and error.instance == holding.instance:

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from datetime import timedelta
+from numbers import Real
 
 Duration = timedelta | float
 """A `timedelta`, or seconds as an `int` or `float`. Never negative, never NaN."""
@@ -25,7 +26,7 @@ def seconds(duration: Duration, what: str) -> float:
     """
     if isinstance(duration, timedelta):
         length = duration.total_seconds()
-    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+    elif isinstance(duration, Real) and not isinstance(duration, bool):
         length = float(duration)
     else:
         raise TypeError(f"{what} must be a timedelta or a number of seconds, not {duration!r}")
@@ -52,12 +53,13 @@ def spell(length_seconds: float) -> str:
 
     What is as good as infinite is a million years.
     """
-    return f"{math.ceil(min(length_seconds, 3.2e13) * 1000)}ms"
+    # Rounded first, for 0.001 is not quite that as a float.
+    return f"{math.ceil(round(min(length_seconds, 3.2e13) * 1000, 3))}ms"
 
 
 def parse_ms(text: str | None) -> float | None:
     """Read the `299500ms` of a header as seconds; `None` for anything else."""
-    if text is None or not text.endswith("ms") or not text[:-2].isdecimal():
+    if text is None or len(text) > 22 or not text.endswith("ms") or not text[:-2].isdecimal():
         return None
     return int(text[:-2]) / 1000
 

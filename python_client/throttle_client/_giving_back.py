@@ -38,8 +38,9 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
     until = now() + RELEASE_SECONDS
     try:
         while releases and not was_lost and now() < until:
-            if await _is_released(wire, holding, releases[0], is_last, until):
-                del releases[0]
+            if not await _is_released(wire, holding, releases[0], is_last, until):
+                break
+            del releases[0]
     finally:
         for release in releases:
             _later(holding, release)
@@ -49,35 +50,42 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
 
 
 async def withdraw(
-    wire: Wire, holding: Holding, semaphore: str, *, with_peer: bool, in_background: bool
+    wire: Wire,
+    holding: Holding,
+    semaphores: Iterable[str],
+    *,
+    with_peer: bool,
+    is_on_its_way: bool,
+    in_background: bool,
 ) -> None:
     """Withdraw an ask that may be pending, or granted by now, and raise nothing.
 
     Args:
         wire: The way to the server.
         holding: Who asked.
-        semaphore: One of the semaphores of the ask; it is withdrawn as a whole.
+        semaphores: Those of the ask.
         with_peer: Whether the peer was made for this ask, and goes with it.
+        is_on_its_way: Whether the ask may still reach the server, after its withdrawal.
         in_background: Whether not to wait for an answer, since the server does not answer now.
     """
     if with_peer:
         holding.is_over = True
-    (ask,) = _releases(holding, [semaphore], with_peer)
-    if in_background:
-        _later(holding, ask)
-        return
+    # One that is pending goes as a whole with the first, one that is granted by now does not.
+    releases = _releases(holding, list(semaphores), with_peer)
+    until = now() + RELEASE_SECONDS
     try:
-        answer = await wire.send(ask, RELEASE_SECONDS)
-    except ThrottleError:
-        _later(holding, ask)
-    except BaseException:
-        _later(holding, ask)
-        raise
-    else:
-        if answer.status >= 500:
-            _later(holding, ask)
-        elif with_peer and answer.body == PEER_NOT_FOUND:
-            _later(holding, ask, AFTERTHOUGHT_SECONDS)
+        while releases and not in_background and now() < until:
+            answer = await wire.send(releases[0], RELEASE_SECONDS)
+            if answer.status >= 500:
+                break
+            release = releases.pop(0)
+            if is_on_its_way and (not with_peer or answer.body == PEER_NOT_FOUND):
+                _later(holding, release, AFTERTHOUGHT_SECONDS)
+    except ThrottleError as error:
+        logger.debug("peer %s withdraws its ask in the background: %s", holding.id, error)
+    finally:
+        for release in releases:
+            _later(holding, release, 0.0, AFTERTHOUGHT_SECONDS)
 
 
 def _releases(holding: Holding, semaphores: list[str], is_last: bool) -> list[Request]:
@@ -121,14 +129,21 @@ async def _on_unknown_peer(wire: Wire, holding: Holding, error: UnknownPeer, is_
             logger.info("peer %s is not restored: %s", holding.id, trouble)
 
 
-def _later(holding: Holding, release: Request, pause: float = 0.0) -> None:
-    """Release something in the background, until the lease would have ended anyway."""
+def _later(holding: Holding, release: Request, *pauses: float) -> None:
+    """Release something in the background, until the lease would have ended anyway.
+
+    Args:
+        holding: Whose it is.
+        release: What to send.
+        pauses: Seconds to wait before each time that it is to be served; once, unless given.
+    """
     wire = holding.client.blocking_wire()
 
     def try_until_the_lease_ends() -> None:
         try:
-            time.sleep(pause)
-            run(call(wire, release, holding.length))
+            for pause in pauses or (0.0,):
+                time.sleep(pause)
+                run(call(wire, release, holding.length))
         except ThrottleError as error:
             logger.info("peer %s is left to expire: %s", holding.id, error)
         finally:

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from throttle_client._coming_back import beat
-from throttle_client._durations import Duration, now, seconds
+from throttle_client._durations import Duration, lease_seconds, now
 from throttle_client._errors import LockLost, ThrottleError, Unreachable
 from throttle_client._holding import RISK, Holding
 from throttle_client._timer import Entry, spawn, timer
@@ -45,17 +45,20 @@ class Heartbeat:
             interval: The time between two beats, if it is to be shorter than a third of the lease.
         """
         self.peer = peer
-        self.interval_sec = None if interval is None else seconds(interval, "heartbeat_interval")
+        length = None if interval is None else lease_seconds(interval, "heartbeat_interval")
+        self.interval_sec = length
         self._watched: Holding | None = None
 
     def start(self) -> None:
         """Begin; quiet if it has begun."""
+        self.peer.heartbeats.add(self)
         if self._watched is None:
             self._watched = self.peer.holding
             begin_watch(self._watched, self.interval_sec)
 
     def stop(self) -> None:
         """End; quiet if it has ended. A beat that is on its way is not waited for."""
+        self.peer.heartbeats.discard(self)
         if self._watched is not None:
             end_watch(self._watched)
             self._watched = None

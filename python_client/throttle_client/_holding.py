@@ -93,7 +93,7 @@ class Holding:
 
     def is_at_risk(self) -> bool:
         """Whether the lease is about to end, since no heartbeat got through."""
-        return bool(self.acquired) and self.left() <= RISK * self.length
+        return self.is_ours and bool(self.acquired) and self.left() <= RISK * self.length
 
     def renew(self, answer: Answer) -> None:
         """Take note of a good answer. One that was sent earlier than the last changes nothing."""
@@ -153,7 +153,9 @@ class Holding:
             call()
 
     def is_lost(self) -> bool:
-        """Whether the lease was lost. Asks the clock."""
+        """Whether the lease was lost, or is that of a parent process. Asks the clock."""
+        if not self.is_ours:
+            return True
         if self.loss is None and self.acquired and self.left() <= 0:
             self.lose("its lease ended: no heartbeat got through")
         return self.loss is not None

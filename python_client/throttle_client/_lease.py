@@ -1,6 +1,7 @@
 """`Lease`: what `lock` yields, which knows whether the lock is still held."""
 
 from collections.abc import Mapping
+from threading import TIMEOUT_MAX
 from typing import Any, NoReturn
 
 from throttle_client._durations import Duration, seconds
@@ -22,8 +23,8 @@ class LostFlag:
 
     def wait(self, timeout: Duration | None = None) -> bool:
         """Block until the lease is lost, or for that long; returns whether it was lost."""
-        patience = None if timeout is None else seconds(timeout, "timeout")
-        return self._holding.lost.wait(patience) or self.is_set()
+        patience = TIMEOUT_MAX if timeout is None else seconds(timeout, "timeout")
+        return self.is_set() or self._holding.lost.wait(min(patience, TIMEOUT_MAX))
 
     def __bool__(self) -> bool:
         """Whether the lease was lost."""

@@ -8,7 +8,7 @@ at a time.
 import asyncio
 import os
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from throttle_client._client import client_for
@@ -27,9 +27,17 @@ threadlocal = _ThreadLocal()
 _of_tasks: "WeakKeyDictionary[asyncio.Task[Any], dict[str, Peer]]" = WeakKeyDictionary()
 
 
-def current() -> object:
+Owner: TypeAlias = "asyncio.Task[Any] | threading.Thread"
+
+
+def current() -> Owner:
     """Whose peers we mean: the task that runs, or else the thread."""
     return _task() or threading.current_thread()
+
+
+def is_running(owner: Owner) -> bool:
+    """Whether a task or thread has not ended yet."""
+    return owner.is_alive() if isinstance(owner, threading.Thread) else not owner.done()
 
 
 def local_peers() -> dict[str, Peer]:
@@ -71,8 +79,8 @@ def clear_peers() -> None:
 
 
 def init_peers() -> None:
-    """Begin without peers in the current thread or task."""
-    clear_peers()
+    """Prepare the current thread or task; earlier versions needed that. Forgets nothing."""
+    local_peers()
 
 
 def find_local_peer(url: str) -> Peer | None:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import operator
 import os
 import socket
 import sys
@@ -18,7 +19,14 @@ from throttle_client._errors import LockLost
 from throttle_client._giving_back import give_back
 from throttle_client._heartbeat import begin_watch, end_watch
 from throttle_client._lease import Lease
-from throttle_client._local import current, find_local_peer, forget_local_peer, set_local_peer
+from throttle_client._local import (
+    Owner,
+    current,
+    find_local_peer,
+    forget_local_peer,
+    is_running,
+    set_local_peer,
+)
 from throttle_client._peer import DEFAULT_LEASE, Peer
 from throttle_client._tasks import in_loop, turn
 from throttle_client._timer import spawn
@@ -135,8 +143,8 @@ class Lock:
         self._server = server
         self._counts = counts
         self._terms = terms
-        # By the thread or task that entered, see `current`.
-        self._entered: dict[object, Lease] = {}
+        # With the thread or task that entered, see `current`.
+        self._entered: list[tuple[Owner, Lease]] = []
 
     def __enter__(self) -> Lease:
         """Wait for the lock."""
@@ -225,13 +233,25 @@ class Lock:
             holding.when_lost(partial(deliver, partial(_tell, terms.on_lost, lease)))
         if not isinstance(self._server, Peer):
             set_local_peer(self._client.base_url, peer)
-        self._entered[current()] = lease
+        self._entered.append((current(), lease))
         begin_watch(holding, interval, beats=terms.beats)
         return lease
 
+    def _pop_entered(self) -> Lease:
+        """Tell which block is left: the last one that the current thread or task entered.
+
+        If it entered none, one was handed over to it, most likely by one that has ended.
+        """
+        owners = [owner for owner, _ in self._entered]
+        mine = [index for index, owner in enumerate(owners) if owner is current()]
+        ended = [index for index, owner in enumerate(owners) if not is_running(owner)]
+        if not owners:
+            raise RuntimeError("this lock was left without having been entered")
+        return self._entered.pop([0, *ended, *mine][-1])[1]
+
     async def _leave(self, wire: Wire, error: BaseException | None) -> None:
         """Give the locks back, and say so if they were lost."""
-        lease = self._entered.pop(current(), None) or self._entered.popitem()[1]
+        lease = self._pop_entered()
         holding = lease.holding
         if not holding.is_ours:
             return
@@ -283,16 +303,10 @@ def _prepare(
         server = client_for(server)
     if not isinstance(server, Peer | Client):
         raise TypeError(f"the first argument must be a URL, a Client or a Peer, not {server!r}")
-    counts = {semaphore: count} if isinstance(semaphore, str) else dict(semaphore)
-    if not isinstance(semaphore, str) and count != 1:
-        raise ValueError("count goes with one semaphore; several have their counts in the mapping")
-    if not counts:
-        raise ValueError("at least one semaphore must be named")
-    for key, value in counts.items():
-        if not isinstance(key, str) or not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"a count of a semaphore must be an integer, not {key!r}: {value!r}")
-    if inspect.iscoroutinefunction(on_lost):
-        raise TypeError("on_lost must be a plain function, which is called and not awaited")
+    if on_lost is not None and (not callable(on_lost) or inspect.iscoroutinefunction(on_lost)):
+        raise TypeError(f"on_lost must be a plain function, which is not awaited: {on_lost!r}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {name!r}")
     interval = None
     if heartbeat_interval is not None and heartbeat_interval is not A_THIRD:
         interval = lease_seconds(heartbeat_interval, "heartbeat_interval")
@@ -305,7 +319,26 @@ def _prepare(
         raise_if_lost=raise_if_lost,
         name=name,
     )
-    return Lock(server, counts, terms)
+    return Lock(server, _counts(semaphore, count), terms)
+
+
+def _counts(semaphore: str | Mapping[str, int], count: int) -> dict[str, int]:
+    """Read what is asked for."""
+    if isinstance(semaphore, str):
+        counts = {semaphore: count}
+    elif not isinstance(semaphore, Mapping):
+        raise TypeError(f"semaphore must be a name, or map names to counts, not {semaphore!r}")
+    elif count != 1:
+        raise ValueError("count goes with one semaphore; several have their counts in the mapping")
+    else:
+        counts = dict(semaphore)
+    if not counts:
+        raise ValueError("at least one semaphore must be named")
+    for key, value in counts.items():
+        if not isinstance(key, str) or isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"a count of a semaphore must be an integer, not {key!r}: {value!r}")
+    # Integers of numpy are integers, too, until they are to become JSON.
+    return {key: operator.index(value) for key, value in counts.items()}
 
 
 @functools.lru_cache(maxsize=1)

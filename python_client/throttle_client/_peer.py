@@ -29,6 +29,7 @@ class Peer:
 
     Attributes:
         client: The calls of its server.
+        heartbeats: Those that renew its lease, besides `lock`.
         heartbeat_interval: The time between two heartbeats, if not a third of the lease.
     """
 
@@ -46,7 +47,8 @@ class Peer:
         Args:
             client: The calls of its server.
             id: The id of a peer that exists; without it, one is made.
-            acquired: What that peer holds.
+            acquired: What that peer holds. If the server does not know the peer, it is restored
+                with that, for nobody can say how long its lease was.
             expiration_time: The length of its lease; five minutes by default.
 
         Raises:
@@ -78,6 +80,7 @@ class Peer:
     def _set_up(self, client: Client, holding: Holding) -> None:
         self.client = client
         self.holding = holding
+        self.heartbeats: set[Heartbeat] = set()
         self._heartbeat: Heartbeat | None = None
 
     @property
@@ -92,8 +95,12 @@ class Peer:
 
     @property
     def expiration_time(self) -> timedelta:
-        """The length of its lease."""
+        """The length of its lease; what is set counts from the next renewal."""
         return timedelta(seconds=self.holding.length)
+
+    @expiration_time.setter
+    def expiration_time(self, value: Duration) -> None:
+        self.holding.length = lease_seconds(value, "expiration_time")
 
     def has_acquired(self) -> bool:
         """Whether it holds anything, as far as it knows."""
@@ -184,6 +191,9 @@ class Peer:
         old = self.holding
         if old.is_over or not old.is_ours:
             self.holding = Holding(self.client, old.length, name=old.name)
+            for heartbeat in list(self.heartbeats):
+                heartbeat.stop()
+                heartbeat.start()
 
     def __repr__(self) -> str:
         """Show the id, and what is held."""
@@ -242,5 +252,7 @@ class PeerWithHeartbeat(Peer):
         Raises:
             Unreachable: No answer for 30 seconds.
         """
+        if heartbeat_interval is not None:
+            lease_seconds(heartbeat_interval, "heartbeat_interval")
         super().__init__(client, id, acquired, expiration_time)
         self.heartbeat_interval = heartbeat_interval

@@ -1,11 +1,11 @@
 """What tasks of asyncio need that threads do not: turns to wait, and calls into their loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from weakref import WeakValueDictionary
 
-from throttle_client._errors import Timeout
+from throttle_client._asking import too_late
 
 # How many tasks of an event loop wait for the same semaphores at the server at the same time. Each
 # takes a connection; the others wait for their turn before, and the system's limit of open files is
@@ -30,9 +30,7 @@ def in_loop() -> Callable[[Callable[[], None]], None]:
 
 
 @asynccontextmanager
-async def turn(
-    url: str, semaphores: Collection[str], timeout: float | None
-) -> AsyncIterator[float]:
+async def turn(url: str, counts: Mapping[str, int], timeout: float | None) -> AsyncIterator[float]:
     """Wait for the turn to wait at the server.
 
     Whoever holds something already must not wait here: those who are before it may wait for just
@@ -40,7 +38,7 @@ async def turn(
 
     Args:
         url: The server.
-        semaphores: What is waited for.
+        counts: What is waited for.
         timeout: For how many seconds to wait altogether.
 
     Yields:
@@ -50,7 +48,7 @@ async def turn(
         Timeout: The turn did not come in time.
     """
     loop = asyncio.get_running_loop()
-    key = id(loop), url, frozenset(semaphores)
+    key = id(loop), url, frozenset(counts)
     line = _lines.get(key)
     if line is None:
         line = _lines[key] = asyncio.Semaphore(WAITING_TASKS)
@@ -59,8 +57,7 @@ async def turn(
         async with asyncio.timeout(timeout):
             await line.acquire()
     except TimeoutError:
-        names = ", ".join(f"`{name}`" for name in semaphores)
-        raise Timeout(f"{names} was not acquired within {timeout:g} seconds") from None
+        raise too_late(counts, timeout) from None
     try:
         yield loop.time() - began_at
     finally:

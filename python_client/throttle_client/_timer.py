@@ -8,6 +8,7 @@ what takes longer goes into a thread of its own, see `spawn`.
 import heapq
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from itertools import count
@@ -94,13 +95,15 @@ class Timer:
         """Take out the first call whose time has come."""
         while self._heap:
             when, _, entry = self._heap[0]
-            if entry.call is not None and when > now():
+            if entry.call is None:
+                heapq.heappop(self._heap)
+                self._cancelled -= 1
+            elif when > now():
                 return None
-            heapq.heappop(self._heap)
-            if entry.call is not None:
+            else:
+                heapq.heappop(self._heap)
                 call, entry.call = entry.call, None
                 return call
-            self._cancelled -= 1
         return None
 
 
@@ -110,6 +113,9 @@ def spawn(call: Callable[[], None], name: str) -> bool:
     Returns:
         Whether it runs: there may be no more threads, or the interpreter is about to end.
     """
+    if sys.is_finalizing():
+        # The thread would never begin, and `start` would wait for that.
+        return False
     try:
         threading.Thread(target=call, name=name, daemon=True).start()
     except RuntimeError:

@@ -158,7 +158,7 @@ def refusal(answer: Answer) -> ThrottleError:
         `Unreachable` where trying again may help, otherwise `Refused` or what is derived from it.
     """
     text, code = _reason(answer)
-    if answer.status in (408, 429) or answer.status >= 500:
+    if answer.status in (408, 429) or (answer.status >= 500 and answer.status != 501):
         message = f"the server answered {answer.status}: {text}"
         return Unreachable(
             message, status=answer.status, retry_after=answer.retry_after, is_sent=False

@@ -1,0 +1,79 @@
+"""Processes of `multiprocessing`, forked or spawned: what they may do, and what to send them."""
+
+import multiprocessing
+import warnings
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+from observing import peers
+from throttle_client import Client, Lease, Peer, lock
+from throttle_client.testing import Server
+
+CHILD_SECONDS = 20
+
+
+def hold_in_child(url: str, talk: Connection) -> None:
+    """Hold a lock as long as the parent wishes, and tell it the id of the peer."""
+    with lock(url, "A") as lease:
+        talk.send(lease.id)
+        talk.recv()
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_process_of_multiprocessing_locks_for_itself(server: Server, method: str) -> None:
+    """However it was started."""
+    context: Any = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    with lock(server.url, "A") as lease, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = context.Process(target=hold_in_child, args=(server.url, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        assert ours.poll(CHILD_SECONDS)
+
+        held = {peer["id"] for peer in peers(server.url)}
+
+        assert {lease.id, ours.recv()} == held
+        ours.send("go on")
+        process.join(CHILD_SECONDS)
+        assert [lease.id] == [peer["id"] for peer in peers(server.url)]
+    assert 0 == process.exitcode
+
+
+def act_in_child(peer: Peer, client: Client, talk: Connection) -> None:
+    """Act on behalf of the peer of the parent."""
+    peer.heartbeat()
+    with lock(peer, "A") as lease:
+        talk.send((lease.id, peer.acquired, client.remainder("A")))
+
+
+def test_pickled_peer_acts_for_its_original(server: Server) -> None:
+    """A process that is spawned may renew it and nest in it, and takes nothing away at its end."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    peer = Peer.from_server_url(server.url)
+    with lock(peer, "middle") as lease:
+        process = context.Process(target=act_in_child, args=(peer, peer.client, theirs))
+        process.daemon = True
+        process.start()
+        theirs.close()
+        assert ours.poll(CHILD_SECONDS)
+
+        assert (lease.id, {"middle": 1, "A": 1}, 4) == ours.recv()
+        process.join(CHILD_SECONDS)
+        (left,) = peers(server.url)
+        lease.check()
+    assert 0 == process.exitcode
+    assert {"middle": lease.token} == left["tokens"]
+
+
+def test_lease_cannot_be_sent_to_another_process(server: Server) -> None:
+    """It says so, and what to do instead."""
+    context = multiprocessing.get_context("spawn")
+    with lock(server.url, "A") as lease:
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            context.Process(target=Lease.check, args=(lease,)).start()
+
+        lease.check()
