@@ -1,5 +1,8 @@
 """Fixtures of all tests: a server of the test's own, and no proxy on the way to it."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 # Imported and not named as a plugin, which pytest allows in the topmost conftest.py only; which one
@@ -7,6 +10,11 @@ import pytest
 from throttle_client.testing import Semaphores, Server, StartServer, throttle_server
 
 __all__ = ["throttle_server"]
+
+# What `cargo build` made in this checkout, unless somebody names another one.
+BUILT = Path(__file__).parents[2] / "target" / "debug" / "throttle"
+if BUILT.exists():
+    os.environ.setdefault("THROTTLE_BIN", str(BUILT))
 
 # Name: max, or max and level.
 SEMAPHORES: Semaphores = {"A": 5, "mutex": 1, "B": 5, "middle": (2, 1), "high": (2, 2)}
