@@ -129,10 +129,14 @@ class Proxy:
         self.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         started.set_result(None)
         await self._closing.wait()
-        listener.close()
-        # Whoever is being accepted right now finds itself refused, some turns of the loop later.
+        # Whoever is being accepted right now finds itself refused. It must be so before the listener
+        # closes, or CPython 3.11 leaves its socket open.
         self._enter(_Mode.REFUSES)
-        await asyncio.sleep(0.02)
+        for listening in listener.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        listener.close()
 
 
 class _End(asyncio.Protocol):

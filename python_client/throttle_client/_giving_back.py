@@ -75,7 +75,7 @@ async def withdraw(
     until = now() + RELEASE_SECONDS
     try:
         while releases and not in_background and now() < until:
-            answer = await wire.send(releases[0], RELEASE_SECONDS)
+            answer = await wire.send(releases[0], until - now())
             if answer.status >= 500:
                 break
             release = releases.pop(0)
