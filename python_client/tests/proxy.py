@@ -129,8 +129,8 @@ class Proxy:
         self.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         started.set_result(None)
         await self._closing.wait()
-        # Whoever is being accepted right now finds itself refused. It must be so before the listener
-        # closes, or CPython 3.11 leaves its socket open.
+        # Whoever is being accepted right now finds itself refused. It must be so before the
+        # listener closes, or CPython 3.11 leaves its socket open.
         self._enter(_Mode.REFUSES)
         for listening in listener.sockets:
             self._loop.remove_reader(listening.fileno())

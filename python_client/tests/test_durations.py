@@ -4,6 +4,7 @@ import math
 import time
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import example, given
