@@ -279,3 +279,17 @@ def test_peer_refuses_what_is_no_interval(server: Server, client: Client, interv
         PeerWithHeartbeat(client, heartbeat_interval=interval)
 
     assert [] == peers(server.url)
+
+
+def test_heartbeat_of_a_forgotten_peer_does_not_hurry(server: Server) -> None:
+    """A peer that holds nothing is not restored, and the server is not asked without a pause."""
+    with Proxy(server.url) as proxy:
+        client = Client(proxy.url)
+        peer = Peer(client, expiration_time=1)
+        client.release(peer.id)
+        peer.start_heartbeat()
+        wait_until(lambda: ("PUT", f"/peers/{peer.id}") in proxy.requests)
+        time.sleep(0.5)
+        peer.stop_heartbeat()
+
+        assert len(proxy.requests) < 20

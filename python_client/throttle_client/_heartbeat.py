@@ -179,7 +179,8 @@ class Watch:
     def _beat(self) -> None:
         """Send one heartbeat, with a deadline well before the end of the lease."""
         holding = self._holding
-        retry_at = float("-inf")
+        # A peer that holds nothing and that the server does not know is not renewed by a beat.
+        retry_at = now() + min(self._interval, holding.length / 20)
         try:
             timeout = min(REPLY_SECONDS, max(holding.left() / 3, 0.05), holding.length / 6)
             run(beat(holding.client.blocking_wire(), holding, timeout))
