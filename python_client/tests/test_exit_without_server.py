@@ -1,7 +1,6 @@
 """How blocks are left and interpreters end when the server is gone: soon, and without a word."""
 
 import sys
-import threading
 import time
 
 import pytest
@@ -10,7 +9,7 @@ from helpers import wait_until
 from observing import peers
 from proxy import Proxy
 from scripts import end_script, read_line, start_script
-from throttle_client import lock
+from throttle_client import Lease, lock
 from throttle_client.testing import Server
 
 # Leaving a block is to take two seconds at most, where the server is gone, and ending one more.
@@ -22,14 +21,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def wait_until_quiet() -> None:
-    """Return as soon as nothing is released in the background any more."""
-    wait_until(lambda: "throttle-release" not in [thread.name for thread in threading.enumerate()])
+def wait_until_quiet(lease: Lease) -> None:
+    """Return as soon as nothing of it is released in the background any more."""
+    wait_until(lambda: 0 == lease.holding.pending_withdrawals)
 
 
 HOLDS_UNTIL_TOLD = """
     import sys
-    from throttle_client import lock
+    from throttle_client import Lease, lock
 
     with lock(sys.argv[1], "A"):
         print("inside", flush=True)
@@ -59,7 +58,7 @@ def test_heartbeat_without_an_answer_does_not_keep_the_process(server: Server) -
     """Nor does a warning that the lease is at risk."""
     source = """
         import logging, sys, time
-        from throttle_client import lock
+        from throttle_client import Lease, lock
 
         logging.disable()
         held = lock(sys.argv[1], "A", expires_in=1)
@@ -84,7 +83,7 @@ def test_block_is_left_without_hurry_when_the_server_refuses(server: Server) -> 
     """The server is not asked again and again as fast as the machine can."""
     with Proxy(server.url) as proxy:
         held = lock(proxy.url, "A", expires_in=60)
-        held.__enter__()
+        lease = held.__enter__()
         before = proxy.connections
         proxy.refuse()
         began_at = time.monotonic()
@@ -95,7 +94,7 @@ def test_block_is_left_without_hurry_when_the_server_refuses(server: Server) -> 
         tries = proxy.connections - before
         proxy.pass_on()
         wait_until(lambda: [] == peers(server.url))
-        wait_until_quiet()
+        wait_until_quiet(lease)
     assert took < GONE_SECONDS + SLACK_SECONDS
     assert tries < 50
 
@@ -112,7 +111,7 @@ def test_release_that_was_served_without_an_answer_is_no_loss(server: Server, dr
 
         assert not lease.lost
         assert [] == peers(server.url)
-        wait_until_quiet()
+        wait_until_quiet(lease)
 
 
 def test_block_of_many_semaphores_is_left_soon_when_the_server_is_gone(server: Server) -> None:

@@ -16,7 +16,7 @@ from observing import peers
 from proxy import Proxy
 from recorder import Recorder
 from throttle_client import Client, InvalidUrl, Peer, Refused, Timeout, UnknownSemaphore, lock
-from throttle_client._lock import _default_name
+from throttle_client._block import _default_name
 from throttle_client.testing import Server, StartServer
 
 ODD_NAMES = ["a/b", "..", "%41", "ä", "new\nline", "is_acquired", "🚦", "a b?c#d&e=f"]

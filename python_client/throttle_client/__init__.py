@@ -10,6 +10,7 @@ lease still believes in it for the moment between two lines of code; `Lease.toke
 tell who came later.
 """
 
+from throttle_client._block import Lock
 from throttle_client._client import Client
 from throttle_client._durations import Duration
 from throttle_client._errors import (
@@ -33,7 +34,7 @@ from throttle_client._local import (
     set_local_peer,
     threadlocal,
 )
-from throttle_client._lock import Lock, lock
+from throttle_client._lock import lock
 from throttle_client._peer import Peer, PeerWithHeartbeat
 from throttle_client._version import __version__
 

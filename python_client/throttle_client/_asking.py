@@ -8,9 +8,8 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from throttle_client._client import ask_for_one, draw_id
+from throttle_client._client import ask_for_one
 from throttle_client._coming_back import come_back
 from throttle_client._durations import now, spell
 from throttle_client._errors import (
@@ -23,17 +22,14 @@ from throttle_client._errors import (
     UnknownSemaphore,
     Unreachable,
 )
-from throttle_client._giving_back import AFTERTHOUGHT_SECONDS, withdraw
+from throttle_client._giving_back import withdraw
 from throttle_client._holding import Holding
 from throttle_client._wire import (
-    PATIENCE_SECONDS,
     REPLY_SECONDS,
     Answer,
     Backoff,
     Request,
     Wire,
-    call,
-    insist,
     integer,
     refusal,
     request,
@@ -48,6 +44,10 @@ PARK_SECONDS = 5.0 if sys.platform == "win32" else 30.0
 # How long after its timeout a caller waits at most for an answer that is late, in seconds; and how
 # long a try may take.
 GRACE_SECONDS = 2.0
+# An ask that was sent so short ago may reach the server after its own withdrawal, in seconds.
+JUST_NOW_SECONDS = 1.0
+# How often to look whether an earlier ask is withdrawn by now, in seconds.
+LOOK_SECONDS = 0.02
 # The pause before an ask is repeated that was answered too early, in seconds.
 HASTE_SECONDS = 0.1
 
@@ -78,76 +78,22 @@ async def take(
         Refused: The server refused it.
     """
     asking = _Asking(wire, holding, counts, timeout, waited)
+    holding.count_asks(1)
     try:
         return await asking.until_granted()
     except BaseException:
-        if asking.in_doubt:
-            await withdraw(
-                wire,
-                holding,
-                counts,
-                with_peer=not asking.was_known,
-                is_on_its_way=asking.is_on_its_way(),
-                in_background=asking.is_unreachable,
-            )
+        await asking.withdraw()
         raise
+    finally:
+        holding.count_asks(-1)
 
 
-async def make(wire: Wire, holding: Holding) -> None:
-    """Make a peer at the server that holds nothing yet.
-
-    Raises:
-        Refused: The server refused it.
-        Unreachable: No answer for 30 seconds.
-    """
-    body: dict[str, object] = {"expires_in": spell(holding.length)}
-    if not holding.client.is_classic:
-        body["peer_id"] = holding.id
-        if holding.name is not None:
-            body["name"] = holding.name
-    answer = await call(wire, request("POST", "new_peer", body=body), PATIENCE_SECONDS)
-    # A server that does not let callers choose draws an id itself.
-    holding.id = integer(answer)
-    holding.renew(answer)
-
-
-async def ask_once(wire: Wire, holding: Holding, semaphore: str, count: int, park: float) -> bool:
-    """Ask for one lock, and leave the ask pending if it is not granted.
-
-    Args:
-        wire: The way to the server.
-        holding: Who asks.
-        semaphore: Of which semaphore.
-        count: For how many permits.
-        park: For how many seconds the server may hold the answer back.
-
-    Returns:
-        Whether the lock is acquired.
-
-    Raises:
-        LockLost: What the peer holds already was lost.
-        Refused: The server refused it.
-        Unreachable: No answer for 30 seconds.
-    """
-    query = {"expires_in": spell(holding.length)}
-    if park:
-        query["block_for"] = spell(park)
-    while True:
-        holding.check()
-        if not holding.is_known:
-            await make(wire, holding)
-        ask = ask_for_one(holding.id, semaphore, count, query)
-        try:
-            answer = await call(wire, ask, PATIENCE_SECONDS, park)
-        except UnknownPeer as error:
-            attempt = partial(come_back, wire, holding, error)
-            await insist(wire, attempt, PATIENCE_SECONDS)
-            continue
-        if answer.status == 200:
-            holding.grant({semaphore: count}, answer)
-            return True
-        holding.renew(answer)
-        return False
+async def untake(wire: Wire, holding: Holding, counts: Mapping[str, int]) -> None:
+    """Give back what was acquired just now, since something came in between."""
+    is_last = holding.forget(counts)
+    await withdraw(
+        wire, holding, counts, with_peer=is_last, is_on_its_way=False, in_background=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +132,8 @@ class _Asking:
         self._counts = counts
         self._timeout = timeout
         self._is_try = timeout == 0
-        patience = GRACE_SECONDS if timeout == 0 else timeout
-        self._until = float("inf") if patience is None else now() + patience - waited
+        self._began_at = now()
+        self._until = float("inf") if timeout is None else now() + timeout - waited
         self._token: int | None = None
         # Whether this server overlooks what it does not know, whatever its headers say.
         self._is_classic = False
@@ -207,19 +153,30 @@ class _Asking:
             try:
                 if await self._is_granted():
                     return self._token
-                if self._left() <= 0:
+                if self._left() <= (-GRACE_SECONDS if self._is_try else 0.0):
                     raise self._too_late()
             except Unreachable as error:
                 await self._pause(error)
 
-    def is_on_its_way(self) -> bool:
-        """Whether the ask may reach the server only after it is withdrawn."""
-        return self._sent_at is not None and now() - self._sent_at < AFTERTHOUGHT_SECONDS
+    async def withdraw(self) -> None:
+        """Leave nothing of the ask behind."""
+        if not self.in_doubt:
+            return
+        is_sent_just_now = self._sent_at is not None and now() - self._sent_at < JUST_NOW_SECONDS
+        self._holding.forget(self._counts)
+        await withdraw(
+            self._wire,
+            self._holding,
+            self._counts,
+            with_peer=not self.was_known,
+            is_on_its_way=is_sent_just_now,
+            in_background=self.is_unreachable,
+        )
 
     async def _is_granted(self) -> bool:
         """Ask once."""
-        if self._holding.pending_withdrawals:
-            raise Unreachable("an earlier ask is still to be withdrawn", is_sent=False)
+        while self._holding.pending_withdrawals and self._left() > 0:
+            await self._wire.sleep(LOOK_SECONDS)
         ask = self._next_ask()
         try:
             answer = await self._send(ask)
@@ -284,8 +241,8 @@ class _Asking:
         except (TlsRefused, InvalidUrl):
             self.in_doubt = was_in_doubt
             raise
-        except Unreachable as error:
-            self.in_doubt = was_in_doubt or error.is_sent
+        except Unreachable as unreachable:
+            self.in_doubt = was_in_doubt or unreachable.is_sent
             self.is_unreachable = True
             raise
         self._sent_at = None
@@ -295,8 +252,9 @@ class _Asking:
             self._backoff = Backoff()
             self._failures = 0
             return answer
-        self.in_doubt = was_in_doubt
-        raise refusal(answer)
+        error = refusal(answer)
+        self.in_doubt = was_in_doubt or (isinstance(error, Unreachable) and error.is_sent)
+        raise error
 
     async def _on_refusal(self, error: Refused) -> None:
         """Start anew where that helps, otherwise raise."""
@@ -306,8 +264,8 @@ class _Asking:
         if error.code == "peer_exists" and not self.was_known:
             # It is ours, and somebody took a part of it away meanwhile.
             await self._wire.send(request("DELETE", "peers", holding.id), REPLY_SECONDS)
-            holding.id = draw_id()
-            raise Unreachable(str(error), is_sent=False) from error
+            holding.begin_anew()
+            return
         if isinstance(error, UnknownSemaphore):
             where = f"asked {holding.client.address} for {_spell(self._counts)}"
             error.add_note(f"{where}; semaphores are made by the configuration of the server")
@@ -324,7 +282,7 @@ class _Asking:
         if is_ours and (ask.is_classic or answer.token is not None):
             holding.grant(self._counts, answer)
             self._token = answer.token
-            return True
+            return await self._is_in_time()
         # The server is one that overlooks what it does not know, and made a peer without locks.
         self._is_classic = True
         self.in_doubt = False
@@ -332,19 +290,38 @@ class _Asking:
             await self._wire.send(request("DELETE", "peers", integer(answer)), REPLY_SECONDS)
         return False
 
+    async def _is_in_time(self) -> bool:
+        """Whether the lease of a grant is still good: its answer may have been on the way for long.
+
+        Raises:
+            LockLost: It is not, and what was held before is lost with it.
+        """
+        holding = self._holding
+        if holding.left() > 0:
+            return True
+        if len(holding.acquired) > len(self._counts):
+            holding.check()
+        holding.forget(self._counts)
+        await self._wire.send(request("DELETE", "peers", holding.id), REPLY_SECONDS)
+        holding.begin_anew()
+        return False
+
     async def _pause(self, error: Unreachable) -> None:
         """Wait before the next try, or give up."""
         self._failures += 1
         left = self._left()
-        if self._is_try and self._failures > 1:
-            raise error
+        if self._is_try:
+            # A kept connection may have been closed meanwhile, which a second try finds out.
+            if self._failures > 1 or now() - self._began_at > GRACE_SECONDS / 2:
+                raise error
+            return
         if left <= 0 and self._is_reached:
             raise self._too_late() from error
         if left <= 0:
             raise error
         if self._failures == 2:
             logger.warning("%s; still trying", error)
-        await self._wire.sleep(min(self._backoff.next(error), left))
+        await self._wire.sleep(min(self._backoff.next(error.retry_after), left))
 
     def _left(self) -> float:
         return self._until - now()

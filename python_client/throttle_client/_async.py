@@ -94,7 +94,10 @@ async def _keep_session() -> AsyncGenerator[aiohttp.ClientSession]:
 
 def _new_session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    # It would repeat a release by itself, and nobody could tell the second one from the first.
+    session._retry_connection = False
+    return session
 
 
 @atexit.register

@@ -20,6 +20,7 @@ from urllib3.util import Timeout as SocketTimeout
 
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
 from throttle_client._errors import InvalidUrl, TlsRefused, Unreachable
+from throttle_client._pool import POOLS
 from throttle_client._version import __version__
 from throttle_client._wire import (
     CONNECT_SECONDS,
@@ -246,7 +247,7 @@ class Client:
         pool = self._pool
         if pool is None or self._pool_pid != os.getpid():
             port = self._url.port or {"http": 80, "https": 443}[str(self._url.scheme)]
-            kind = _POOLS[str(self._url.scheme)]
+            kind = POOLS[str(self._url.scheme)]
             pool = kind(str(self._url.hostname), port, maxsize=KEPT_CONNECTIONS)
             self._pool, self._pool_pid = pool, os.getpid()
         return pool
@@ -343,22 +344,19 @@ def client_for(base_url: str) -> Client:
     return Client(base_url)
 
 
-_POOLS = {"http": urllib3.HTTPConnectionPool, "https": urllib3.HTTPSConnectionPool}
-
-
 def _parse(base_url: str) -> Url:
     """Take a URL apart, or say what is wrong with it."""
     if not isinstance(base_url, str):
         raise TypeError(f"the URL of a server must be a str, not {base_url!r}")
     scheme, separator, rest = base_url.rpartition("://")
     shown = repr(scheme + separator + rest.rpartition("@")[2])
+    remedy = "it must look like http://localhost:8000"
     try:
         url = parse_url(base_url)
-    except LocationValueError as error:
+    except LocationValueError:
         # The other error may quote credentials.
-        raise InvalidUrl(f"{shown} is no URL of a server: {error}") from None
-    if url.scheme not in _POOLS or not url.host:
-        remedy = "it must look like http://localhost:8000"
+        raise InvalidUrl(f"{shown} is no URL of a server: {remedy}") from None
+    if url.scheme not in POOLS or not url.host:
         raise InvalidUrl(f"{shown} is no URL of a server: {remedy}")
     if url.query is not None or url.fragment is not None:
         raise InvalidUrl(f"{shown} must not have a query or a fragment")

@@ -23,6 +23,7 @@ async def beat(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) -> 
 
     Raises:
         LockLost: The lease is lost.
+        UnknownPeer: The server does not know the peer, which holds nothing to be restored.
         Refused: The server refused it.
         Unreachable: No answer; the lease goes on as long as our own clock says.
     """
@@ -36,6 +37,8 @@ async def beat(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) -> 
         raise error
     if not holding.is_over:
         await come_back(wire, holding, error, timeout)
+        if not holding.is_known:
+            raise error
 
 
 async def come_back(

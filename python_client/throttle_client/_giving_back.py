@@ -1,19 +1,18 @@
 """Giving locks back, and withdrawing asks: quick for the caller, and never forgotten.
 
-The server is asked at once. If it does not answer soon, a thread in the background goes on asking
-until the lease has ended anyway, and the caller need not wait.
+The server is asked at once. If it does not answer soon, the background goes on asking until the
+lease has ended anyway, and the caller need not wait.
 """
 
 import logging
-import time
 from collections.abc import Iterable
 
+from throttle_client._background import release_later
 from throttle_client._coming_back import EXPIRED_OR_RELEASED, come_back
 from throttle_client._durations import now
 from throttle_client._errors import LockLost, ThrottleError, UnknownPeer, Unreachable
 from throttle_client._holding import Holding
-from throttle_client._timer import spawn
-from throttle_client._wire import Request, Wire, call, refusal, request, run
+from throttle_client._wire import Request, Wire, refusal, request
 
 logger = logging.getLogger("throttle_client")
 
@@ -32,21 +31,31 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
             own clock.
     """
     semaphores = list(semaphores)
+    if holding.is_over and not holding.is_lost():
+        # The caller has removed the peer by hand.
+        return
     was_lost = holding.is_lost()
-    is_last = holding.forget(semaphores)
-    releases = _releases(holding, semaphores, is_last)
-    until = now() + RELEASE_SECONDS
+    done = 0
     try:
-        while releases and not was_lost and now() < until:
-            if not await _is_released(wire, holding, releases[0], is_last, until):
+        is_last = holding.forget(semaphores)
+        until = now() + RELEASE_SECONDS
+        for release in _releases(holding, semaphores, is_last):
+            if was_lost or not await _is_answered(wire, holding, release, is_last, until):
                 break
-            del releases[0]
+            done += 1
     finally:
-        for release in releases:
-            _later(holding, release)
+        # Also where Ctrl+C came in between.
+        give_back_later(holding, semaphores, done)
     if holding.is_lost():
         names = ", ".join(f"`{name}`" for name in semaphores)
         raise LockLost(f"peer {holding.id} lost {names}: {holding.loss}")
+
+
+def give_back_later(holding: Holding, semaphores: Iterable[str], done: int = 0) -> None:
+    """Release locks in the background; the first ones are released already."""
+    semaphores = list(semaphores)
+    is_last = holding.forget(semaphores)
+    release_later(holding, _releases(holding, semaphores, is_last)[done:], 0.0)
 
 
 async def withdraw(
@@ -80,12 +89,11 @@ async def withdraw(
                 break
             release = releases.pop(0)
             if is_on_its_way and (not with_peer or answer.body == PEER_NOT_FOUND):
-                _later(holding, release, AFTERTHOUGHT_SECONDS)
+                release_later(holding, [release], AFTERTHOUGHT_SECONDS)
     except ThrottleError as error:
         logger.debug("peer %s withdraws its ask in the background: %s", holding.id, error)
     finally:
-        for release in releases:
-            _later(holding, release, 0.0, AFTERTHOUGHT_SECONDS)
+        release_later(holding, releases, 0.0, AFTERTHOUGHT_SECONDS)
 
 
 def _releases(holding: Holding, semaphores: list[str], is_last: bool) -> list[Request]:
@@ -94,10 +102,10 @@ def _releases(holding: Holding, semaphores: list[str], is_last: bool) -> list[Re
     return [request("DELETE", "peers", holding.id, semaphore) for semaphore in semaphores]
 
 
-async def _is_released(
+async def _is_answered(
     wire: Wire, holding: Holding, release: Request, is_last: bool, until: float
 ) -> bool:
-    """Send a release, again if need be; whether there was an answer."""
+    """Send a release, twice if need be; whether the server has answered, whatever it said."""
     for is_repeated in (False, True):
         try:
             answer = await wire.send(release, max(until - now(), 0.1))
@@ -127,28 +135,3 @@ async def _on_unknown_peer(wire: Wire, holding: Holding, error: UnknownPeer, is_
         except (LockLost, Unreachable) as trouble:
             # The one is told by the caller, the other is repeated by the next heartbeat.
             logger.info("peer %s is not restored: %s", holding.id, trouble)
-
-
-def _later(holding: Holding, release: Request, *pauses: float) -> None:
-    """Release something in the background, until the lease would have ended anyway.
-
-    Args:
-        holding: Whose it is.
-        release: What to send.
-        pauses: Seconds to wait before each time that it is to be served; once, unless given.
-    """
-    wire = holding.client.blocking_wire()
-
-    def try_until_the_lease_ends() -> None:
-        try:
-            for pause in pauses or (0.0,):
-                time.sleep(pause)
-                run(call(wire, release, holding.length))
-        except ThrottleError as error:
-            logger.info("peer %s is left to expire: %s", holding.id, error)
-        finally:
-            holding.count_withdrawal(-1)
-
-    holding.count_withdrawal(1)
-    if not spawn(try_until_the_lease_ends, "throttle-release"):
-        holding.count_withdrawal(-1)

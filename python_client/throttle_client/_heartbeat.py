@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from throttle_client._coming_back import beat
 from throttle_client._durations import Duration, lease_seconds, now
-from throttle_client._errors import LockLost, ThrottleError, Unreachable
+from throttle_client._errors import LockLost, ThrottleError
 from throttle_client._holding import RISK, Holding
 from throttle_client._timer import Entry, spawn, timer
 from throttle_client._wire import REPLY_SECONDS, Backoff, run
@@ -60,7 +60,7 @@ class Heartbeat:
         """End; quiet if it has ended. A beat that is on its way is not waited for."""
         self.peer.heartbeats.discard(self)
         if self._watched is not None:
-            end_watch(self._watched)
+            end_watch(self._watched, even_if_held=True)
             self._watched = None
 
     def __reduce__(self) -> Any:
@@ -69,50 +69,48 @@ class Heartbeat:
 
 
 def begin_watch(holding: Holding, interval: float | None = None, *, beats: bool = True) -> None:
-    """Have a holding watched over; once, however many locks nest in it. The first one decides.
+    """Have a holding watched over; once, however many locks nest in it.
 
     Args:
         holding: What to watch over.
         interval: Seconds between two beats, if shorter than a third of the lease.
-        beats: Whether to send heartbeats, or only to tell.
+        beats: Whether to send heartbeats, or only to tell. If one wants them, they are sent.
     """
     with holding.mutex:
         holding.watchers += 1
-        if holding.watch is not None:
-            return
-        watch = Watch(holding, interval, beats=beats)
-        holding.watch = watch.stop
-    watch.start()
+        if holding.watch is None:
+            holding.watch = Watch(holding)
+        watch = holding.watch
+    watch.join(interval, beats=beats)
 
 
-def end_watch(holding: Holding) -> None:
-    """Have it watched over no more, once nobody wants it any more."""
+def end_watch(holding: Holding, *, even_if_held: bool = False) -> None:
+    """Have it watched over no more, if nobody wants that.
+
+    Args:
+        holding: What was watched over.
+        even_if_held: Whether to end it although something is held.
+    """
     with holding.mutex:
-        holding.watchers -= 1
-        if holding.watchers > 0 or holding.watch is None:
+        holding.watchers = max(holding.watchers - 1, 0)
+        is_held = bool(holding.acquired) and not holding.is_over
+        if holding.watchers > 0 or (is_held and not even_if_held):
             return
-        stop, holding.watch = holding.watch, None
-    stop()
+        watch, holding.watch = holding.watch, None
+    if watch is not None:
+        watch.stop()
 
 
 class Watch:
     """Watches over one holding: beats when it is time, and tells when the lease is lost."""
 
-    def __init__(
-        self, holding: Holding, interval: float | None = None, *, beats: bool = True
-    ) -> None:
-        """Prepare it.
-
-        Args:
-            holding: What to watch over.
-            interval: Seconds between two beats, if shorter than a third of the lease.
-            beats: Whether to send heartbeats, or only to tell.
-        """
+    def __init__(self, holding: Holding) -> None:
+        """Prepare it; it begins when somebody joins."""
         self._holding = holding
-        self._interval = float("inf") if interval is None else interval
-        self._beats = beats
+        self._interval = float("inf")
+        self._beats = False
         self._jitter = random.uniform(0.8, 1.0)
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._entry: Entry | None = None
         self._is_running = False
         self._is_beating = False
@@ -121,14 +119,16 @@ class Watch:
         self._backoff = Backoff()
         self._trouble = "no heartbeat was sent"
 
-    def start(self) -> None:
-        """Begin."""
+    def join(self, interval: float | None, *, beats: bool) -> None:
+        """Have it watched over as somebody else wants it, too."""
         with self._mutex:
+            self._beats = self._beats or beats
+            self._interval = min(self._interval, float("inf") if interval is None else interval)
             self._is_running = True
             self._schedule()
 
     def stop(self) -> None:
-        """End."""
+        """Watch no more."""
         with self._mutex:
             self._is_running = False
             if self._entry is not None:
@@ -137,15 +137,15 @@ class Watch:
     def _schedule(self) -> None:
         """Have the timer call when something is next to do."""
         holding = self._holding
-        left = holding.left()
-        until_risk = left - RISK * holding.length
-        wait = left if self._is_warned else until_risk
+        # Where nothing is held, there is no lease that could be lost; but look now and then.
+        wait = holding.length * SHARE
+        if holding.acquired:
+            left = holding.left()
+            wait = min(wait, left if self._is_warned else left - RISK * holding.length)
         if self._beats and not self._is_beating:
             wait = min(wait, self._beat_at() - now())
         if self._entry is not None:
             timer.cancel(self._entry)
-        # A peer that was never heard of has no lease that could end.
-        wait = min(wait, holding.length * SHARE)
         self._entry = timer.at(now() + max(wait, 0.0), self._look)
 
     def _beat_at(self) -> float:
@@ -159,7 +159,10 @@ class Watch:
         """See what is to do. The timer calls this, so it must be quick."""
         holding = self._holding
         with self._mutex:
-            if not self._is_running or holding.is_over or not holding.is_ours:
+            is_wanted = holding.watchers > 0 or bool(holding.acquired)
+            if holding.is_over or not holding.is_ours or not is_wanted:
+                self._is_running = False
+            if not self._is_running:
                 return
             if holding.is_lost():
                 self._is_running = False
@@ -179,8 +182,7 @@ class Watch:
     def _beat(self) -> None:
         """Send one heartbeat, with a deadline well before the end of the lease."""
         holding = self._holding
-        # A peer that holds nothing and that the server does not know is not renewed by a beat.
-        retry_at = now() + min(self._interval, holding.length / 20)
+        retry_at = float("-inf")
         try:
             timeout = min(REPLY_SECONDS, max(holding.left() / 3, 0.05), holding.length / 6)
             run(beat(holding.client.blocking_wire(), holding, timeout))
@@ -190,8 +192,7 @@ class Watch:
             pass
         except Exception as error:
             self._trouble = str(error)
-            unreachable = error if isinstance(error, Unreachable) else Unreachable(str(error))
-            retry_at = now() + min(self._backoff.next(unreachable), holding.length / 12)
+            retry_at = now() + min(self._backoff.next(), holding.length / 12)
             if not isinstance(error, ThrottleError):
                 logger.exception("a heartbeat of peer %s failed", holding.id)
         with self._mutex:

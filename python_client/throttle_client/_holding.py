@@ -6,6 +6,7 @@ It sends nothing. The threads of a process share it: whoever asks, and whoever s
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from throttle_client._client import Client, draw_id
 from throttle_client._durations import now
@@ -16,6 +17,18 @@ from throttle_client._wire import Answer
 DRIFT = 0.01
 # A lease is at risk once no more than this share of it is left: two beats have failed by then.
 RISK = 1 / 6
+
+
+class Watching(Protocol):
+    """What watches over a holding: it renews the lease, and tells when it is lost."""
+
+    def join(self, interval: float | None, *, beats: bool) -> None:
+        """Have it watched over as somebody else wants it, too."""
+        ...
+
+    def stop(self) -> None:
+        """Watch no more."""
+        ...
 
 
 class Holding:
@@ -31,8 +44,9 @@ class Holding:
         instance: Which start of the server was the last to know it.
         is_known: Whether the server was heard to know it.
         is_over: Whether it was given back as a whole.
-        watch: Ends what watches over it, if anything does.
+        watch: What watches over it, if anything does.
         watchers: How many want that.
+        asks: How many asks are on their way, by other threads.
         pending_withdrawals: How many withdrawals still try to reach the server.
         lost: Set once the lease is lost.
         loss: Why it was lost, or `None`.
@@ -59,10 +73,12 @@ class Holding:
         self.instance: int | None = None
         self.is_known = peer_id is not None
         self.is_over = False
-        self.watch: Callable[[], None] | None = None
+        self.watch: Watching | None = None
         self.watchers = 0
+        self.asks = 0
         self.pending_withdrawals = 0
-        self.mutex = threading.Lock()
+        # One that a signal handler or a finalizer may take again in the same thread.
+        self.mutex = threading.RLock()
         self.lost = threading.Event()
         self.loss: str | None = None
         self._sent_at = float("-inf")
@@ -99,11 +115,19 @@ class Holding:
         """Take note of a good answer. One that was sent earlier than the last changes nothing."""
         with self.mutex:
             self.is_known = True
-            self.instance = answer.instance
             if answer.sent_at >= self._sent_at:
+                self.instance = answer.instance
                 self._sent_at = answer.sent_at
                 left = answer.expires_in
                 self._good_for = self.length if left is None else left
+
+    def begin_anew(self) -> None:
+        """Become another peer, that holds nothing and that the server does not know yet."""
+        with self.mutex:
+            self.id = draw_id()
+            self.is_known = False
+            self.is_over = False
+            self._sent_at, self._good_for = float("-inf"), float("inf")
 
     def resume(self, instance: int | None, good_for: float) -> None:
         """Take over a lease that another process had, and that is good for so many seconds."""
@@ -119,27 +143,41 @@ class Holding:
                 self.tokens.update(dict.fromkeys(counts, answer.token))
 
     def forget(self, semaphores: Iterable[str]) -> bool:
-        """Strike locks off the books, before the server is told.
+        """Strike locks off the books, before the server is told; quiet where they are not there.
 
         Returns:
-            Whether nothing is left, and the peer itself can go.
+            Whether nothing is left and nothing is asked for, so that the peer itself can go.
         """
         with self.mutex:
             for semaphore in semaphores:
                 self.acquired.pop(semaphore, None)
                 self.tokens.pop(semaphore, None)
-            self.is_over = not self.acquired
+            self.is_over = not self.acquired and not self.asks
             return self.is_over
 
-    def count_withdrawal(self, change: int) -> None:
+    def count_asks(self, change: int) -> None:
+        """Count asks that begin (1) or end (-1)."""
+        with self.mutex:
+            self.asks += change
+
+    def count_withdrawals(self, change: int) -> None:
         """Count withdrawals that begin (1) or end (-1) in the background."""
         with self.mutex:
             self.pending_withdrawals += change
 
     def when_lost(self, call: Callable[[], None]) -> None:
-        """Call something, once, when the lease is lost; it must be quick."""
+        """Call something, once, when the lease is lost, or now if it is; it must be quick."""
         with self.mutex:
-            self._on_loss.append(call)
+            if self.loss is None:
+                self._on_loss.append(call)
+                return
+        call()
+
+    def tell_no_more(self, call: Callable[[], None]) -> None:
+        """Do not call it any more when the lease is lost; quiet where nobody wanted that."""
+        with self.mutex:
+            if call in self._on_loss:
+                self._on_loss.remove(call)
 
     def lose(self, reason: str) -> None:
         """Mark the lease as lost, for good; the first reason stands."""
@@ -147,7 +185,7 @@ class Holding:
             if self.loss is not None:
                 return
             self.loss = reason
-            calls = self._on_loss
+            calls, self._on_loss = self._on_loss, []
         self.lost.set()
         for call in calls:
             call()

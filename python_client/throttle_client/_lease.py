@@ -1,6 +1,7 @@
 """`Lease`: what `lock` yields, which knows whether the lock is still held."""
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from threading import TIMEOUT_MAX
 from typing import Any, NoReturn
 
@@ -40,6 +41,7 @@ class Lease(Peer):
     lease may end. Where that matters, let the resource compare `token`.
 
     Attributes:
+        tell: What is called when it is lost, if somebody wants that.
         token: The fencing token: greater than that of each grant before it, for whatever semaphore
             of that server. `None` if the server knows none.
         semaphores: How many permits of which semaphores this very lock holds.
@@ -47,14 +49,14 @@ class Lease(Peer):
         is_given_back: Whether its block was left.
     """
 
-    def __init__(
-        self, peer: Peer, holding: Holding, semaphores: Mapping[str, int], token: int | None
-    ) -> None:
-        """Wrap what a peer holds."""
+    def __init__(self, peer: Peer, holding: Holding, semaphores: Mapping[str, int]) -> None:
+        """Wrap what a peer is about to hold."""
         self._set_up(peer.client, holding)
         self.heartbeat_interval = peer.heartbeat_interval
         self.semaphores = dict(semaphores)
-        self.token = token
+        self.token: int | None = None
+        self.tell: Callable[[], None] | None = None
+        self._finalizer: weakref.finalize[..., Lease] | None = None
         self.lost = LostFlag(holding)
         self.is_given_back = False
 
@@ -73,6 +75,21 @@ class Lease(Peer):
         self.holding.check()
         if self.is_given_back:
             raise LockLost(f"peer {self.id} has given it back already")
+
+    def is_kept_by(self, finalizer: "weakref.finalize[..., Lease]") -> None:
+        """Have something done should everybody forget the lease without ending it."""
+        finalizer.atexit = False
+        self._finalizer = finalizer
+
+    def end(self) -> None:
+        """Mark it as given back."""
+        self.is_given_back = True
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    def begin(self) -> None:
+        """Refuse to be used after its block, when nothing would renew it."""
+        self.check()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled."""

@@ -7,15 +7,16 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
-from throttle_client._asking import ask_once, make
-from throttle_client._client import Client, client_for
-from throttle_client._coming_back import beat, restore
-from throttle_client._durations import Duration, lease_seconds, seconds
-from throttle_client._heartbeat import Heartbeat
+from throttle_client._client import Client, ask_for_one, client_for
+from throttle_client._coming_back import beat, come_back, restore
+from throttle_client._durations import Duration, lease_seconds, seconds, spell
+from throttle_client._errors import LockLost, UnknownPeer
+from throttle_client._heartbeat import Heartbeat, end_watch
 from throttle_client._holding import Holding
-from throttle_client._wire import PATIENCE_SECONDS, Wire, insist, run
+from throttle_client._wire import PATIENCE_SECONDS, Wire, call, insist, integer, request, run
 
 DEFAULT_LEASE = timedelta(minutes=5)
 
@@ -58,7 +59,7 @@ class Peer:
         length = lease_seconds(lease, "expiration_time")
         self._set_up(client, Holding(client, length, peer_id=id, acquired=acquired))
         if id is None:
-            run(make(client.blocking_wire(), self.holding))
+            run(_make(client.blocking_wire(), self.holding))
 
     @classmethod
     def from_server_url(cls, baseurl: str) -> Self:
@@ -88,10 +89,18 @@ class Peer:
         """The id of the peer. It has a new one after it was released as a whole."""
         return self.holding.id
 
+    @id.setter
+    def id(self, value: int) -> None:
+        self.holding.id = value
+
     @property
     def acquired(self) -> dict[str, int]:
         """The locks that it holds: counts by semaphore."""
         return self.holding.acquired
+
+    @acquired.setter
+    def acquired(self, value: Mapping[str, int]) -> None:
+        self.holding.acquired = dict(value)
 
     @property
     def expiration_time(self) -> timedelta:
@@ -125,7 +134,7 @@ class Peer:
         """
         park = 0.0 if block_for is None else seconds(block_for, "block_for")
         self.begin()
-        return run(ask_once(self.client.blocking_wire(), self.holding, semaphore, count, park))
+        return run(_ask_once(self.client.blocking_wire(), self.holding, semaphore, count, park))
 
     def release(self, semaphore: str) -> None:
         """Release a lock, or withdraw the ask that is pending; quiet where there is none.
@@ -135,6 +144,7 @@ class Peer:
             UnknownSemaphore: See there.
             Unreachable: No answer for 30 seconds.
         """
+        self._require_ours()
         with self.holding.mutex:
             self.holding.acquired.pop(semaphore, None)
             self.holding.tokens.pop(semaphore, None)
@@ -152,11 +162,16 @@ class Peer:
     def heartbeat(self) -> None:
         """Renew the lease, or restore the peer if the server was restarted.
 
+        One that holds nothing is made anew where the server does not know it.
+
         Raises:
             LockLost: The lease has ended.
             Unreachable: No answer for 30 seconds.
         """
-        self._insist(beat)
+        try:
+            self._insist(beat)
+        except UnknownPeer:
+            run(_make(self.client.blocking_wire(), self.holding))
 
     def remove_from_server(self) -> None:
         """Release the peer and all its locks; quiet where there is no such peer.
@@ -164,6 +179,7 @@ class Peer:
         Raises:
             Unreachable: No answer for 30 seconds.
         """
+        self._require_ours()
         self.stop_heartbeat()
         self.holding.forget(list(self.acquired))
         self.client.release(self.id)
@@ -179,6 +195,9 @@ class Peer:
         if self._heartbeat is not None:
             self._heartbeat.stop()
             self._heartbeat = None
+        elif self.holding.watchers == 0:
+            # A `lock` left it running for what is held besides.
+            end_watch(self.holding, even_if_held=True)
 
     @property
     def heartbeat_seconds(self) -> float | None:
@@ -205,7 +224,8 @@ class Peer:
         return {
             "client": self.client,
             "length": holding.length,
-            "peer_id": holding.id,
+            # An id is not used again once it was released.
+            "peer_id": None if holding.is_over else holding.id,
             "name": holding.name,
             "acquired": dict(holding.acquired),
             "tokens": dict(holding.tokens),
@@ -223,7 +243,12 @@ class Peer:
         if math.isfinite(good_for):
             self.holding.resume(instance, good_for)
 
+    def _require_ours(self) -> None:
+        if not self.holding.is_ours:
+            raise LockLost(f"peer {self.id} is held by the parent process")
+
     def _insist(self, attempt: Callable[[Wire, Holding], Awaitable[None]]) -> None:
+        self._require_ours()
         wire = self.client.blocking_wire()
         run(insist(wire, lambda: attempt(wire, self.holding), PATIENCE_SECONDS))
 
@@ -256,3 +281,65 @@ class PeerWithHeartbeat(Peer):
             lease_seconds(heartbeat_interval, "heartbeat_interval")
         super().__init__(client, id, acquired, expiration_time)
         self.heartbeat_interval = heartbeat_interval
+
+    @property
+    def interval_sec(self) -> float | None:
+        """The time between two heartbeats in seconds, if not a third of the lease."""
+        return self.heartbeat_seconds
+
+
+async def _make(wire: Wire, holding: Holding) -> None:
+    """Make a peer at the server that holds nothing yet.
+
+    Raises:
+        Refused: The server refused it.
+        Unreachable: No answer for 30 seconds.
+    """
+    body: dict[str, object] = {"expires_in": spell(holding.length)}
+    if not holding.client.is_classic:
+        body["peer_id"] = holding.id
+        if holding.name is not None:
+            body["name"] = holding.name
+    answer = await call(wire, request("POST", "new_peer", body=body), PATIENCE_SECONDS)
+    # A server that does not let callers choose draws an id itself.
+    holding.id = integer(answer)
+    holding.renew(answer)
+
+
+async def _ask_once(wire: Wire, holding: Holding, semaphore: str, count: int, park: float) -> bool:
+    """Ask for one lock, and leave the ask pending if it is not granted.
+
+    Args:
+        wire: The way to the server.
+        holding: Who asks.
+        semaphore: Of which semaphore.
+        count: For how many permits.
+        park: For how many seconds the server may hold the answer back.
+
+    Returns:
+        Whether the lock is acquired.
+
+    Raises:
+        LockLost: What the peer holds already was lost.
+        Refused: The server refused it.
+        Unreachable: No answer for 30 seconds.
+    """
+    query = {"expires_in": spell(holding.length)}
+    if park:
+        query["block_for"] = spell(park)
+    while True:
+        holding.check()
+        if not holding.is_known:
+            await _make(wire, holding)
+        ask = ask_for_one(holding.id, semaphore, count, query)
+        try:
+            answer = await call(wire, ask, PATIENCE_SECONDS, park)
+        except UnknownPeer as error:
+            attempt = partial(come_back, wire, holding, error)
+            await insist(wire, attempt, PATIENCE_SECONDS)
+            continue
+        if answer.status == 200:
+            holding.grant({semaphore: count}, answer)
+            return True
+        holding.renew(answer)
+        return False

@@ -14,11 +14,11 @@ class PretendingWire:
 
     async def send(self, request: Request, timeout: float) -> Answer:
         """Grant what is asked for, and say yes to everything else."""
-        body = json.loads(request.body) if request.body is not None else None
+        body = {} if request.body is None else json.loads(request.body)
         parts = request.path.partition("?")[0].split("/")
-        if isinstance(body, dict) and "peer_id" in body:
-            text = str(body["peer_id"])
-        elif request.method == "PUT" and (isinstance(body, int) or "acquire" in (body or {})):
+        if parts[1] == "new_peer":
+            text = str(body.get("peer_id", next(self._tokens)))
+        elif request.method == "PUT" and (isinstance(body, int) or "acquire" in body):
             text = parts[2]
         else:
             text = {"remainder": "1", "remove_expired": "0"}.get(parts[1], "true")

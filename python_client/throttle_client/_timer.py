@@ -38,7 +38,10 @@ class Timer:
 
     def __init__(self) -> None:
         """Begin with nothing to do, and no thread."""
-        self._changed = threading.Condition()
+        # Ctrl+C does not come while `with` takes this one. It does with a condition, which then
+        # stays locked.
+        self._mutex = threading.RLock()
+        self._changed = threading.Condition(self._mutex)
         self._heap: list[tuple[float, int, Entry]] = []
         self._arrivals = count()
         self._cancelled = 0
@@ -50,7 +53,7 @@ class Timer:
         Where no thread can be started, it stays undone until the next call tries again.
         """
         entry = Entry(when, call)
-        with self._changed:
+        with self._mutex:
             heapq.heappush(self._heap, (when, next(self._arrivals), entry))
             if self._wakes_at is None:
                 self._wakes_at = now() if spawn(self._run, "throttle-timer") else None
@@ -60,7 +63,7 @@ class Timer:
 
     def cancel(self, entry: Entry) -> None:
         """Call it no more; quiet where it was called already."""
-        with self._changed:
+        with self._mutex:
             if entry.call is None:
                 return
             entry.call = None
@@ -74,7 +77,7 @@ class Timer:
         """Call what is due, until there has been nothing to do for a while."""
         idle = False
         while True:
-            with self._changed:
+            with self._mutex:
                 due = self._take_due()
                 if due is None:
                     self._wakes_at = now() + NAP_SECONDS

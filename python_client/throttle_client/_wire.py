@@ -160,8 +160,10 @@ def refusal(answer: Answer) -> ThrottleError:
     text, code = _reason(answer)
     if answer.status in (408, 429) or (answer.status >= 500 and answer.status != 501):
         message = f"the server answered {answer.status}: {text}"
+        # What a gateway says of itself tells nothing of the server behind it.
+        is_sent = answer.instance is None
         return Unreachable(
-            message, status=answer.status, retry_after=answer.retry_after, is_sent=False
+            message, status=answer.status, retry_after=answer.retry_after, is_sent=is_sent
         )
     if code == "unknown_peer" or text == "Unknown peer":
         code = "unknown_peer"
@@ -208,7 +210,7 @@ async def insist(wire: Wire, attempt: Callable[[], Awaitable[T]], patience: floa
         try:
             return await attempt()
         except Unreachable as error:
-            pause = backoff.next(error)
+            pause = backoff.next(error.retry_after)
             if now() + pause >= until:
                 raise
             await wire.sleep(pause)
@@ -222,11 +224,11 @@ class Backoff:
         self._seconds = first_seconds
         self._most_seconds = most_seconds
 
-    def next(self, error: Unreachable) -> float:
-        """Say how many seconds to wait after this error, which may itself ask for more."""
+    def next(self, asked_for: float | None = None) -> float:
+        """Say how many seconds to wait now: at least what is asked for, but for half a minute."""
         pause = self._seconds * random.uniform(0.5, 1.0)
         self._seconds = min(2 * self._seconds, self._most_seconds)
-        return max(pause, (error.retry_after or 0.0) * random.uniform(1.0, 1.2))
+        return max(pause, min(asked_for or 0.0, 30.0) * random.uniform(1.0, 1.2))
 
 
 def _segment(text: str) -> str:
