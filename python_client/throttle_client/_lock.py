@@ -55,9 +55,10 @@ def lock(*args: Any, **options: Any) -> "Lock":  # noqa: D417 - they are those o
     """Hold a lock in a `with` or `async with` block, or around each call of a function.
 
     Nothing is sent before the block is entered. Then the caller waits for its turn; the lease is
-    renewed in the background; at the end of the block the lock is given back, within two seconds
-    even if the server is gone. Locks that nest in one thread (or asyncio task) belong to one peer,
-    so that the server can check that they go from high levels to lower ones.
+    renewed in the background; at the end of the block the lock is given back, which takes about two
+    seconds at most where the server does not answer. Locks that nest in one thread (or asyncio
+    task) belong to one peer, so that the server can check that they go from high levels to lower
+    ones.
 
     Args:
         server_url: Where the server is, such as `http://localhost:8000`. Instead, a `Client`, or a
