@@ -1,9 +1,12 @@
 """Fixtures of all tests: a server of the test's own, and no proxy on the way to it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from proxy import Proxy
 
 # Imported and not named as a plugin, which pytest allows in the topmost conftest.py only; which one
 # that is depends on where it is run.
@@ -31,3 +34,10 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def server(throttle_server: StartServer) -> Server:
     """Start a server with the semaphores that most tests need."""
     return throttle_server(SEMAPHORES)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """Start a proxy in front of the server."""
+    with Proxy(server.url) as proxy:
+        yield proxy

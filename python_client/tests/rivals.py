@@ -9,6 +9,7 @@ import pytest
 
 from helpers import in_background, wait_until
 from observing import peers
+from proxy import Proxy
 from throttle_client import Client, Lease, Lock, LockLost
 from throttle_client.testing import Server
 
@@ -59,3 +60,8 @@ def losing(lock: Lock) -> Iterator[Lease]:
     """Hold a lock, and expect that leaving its block raises `LockLost`."""
     with pytest.raises(LockLost), lock as lease:
         yield lease
+
+
+def beats(proxy: Proxy, lease: Lease) -> int:
+    """Count the heartbeats of a peer, and those of its asks that name no semaphore in the path."""
+    return proxy.requests.count(("PUT", f"/peers/{lease.id}"))

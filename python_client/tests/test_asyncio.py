@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -15,13 +15,6 @@ from throttle_client._local import find_local_peer
 from throttle_client.testing import Server
 
 Run = Callable[[Callable[[], Awaitable[int]]], Awaitable[int]]
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server, which lists requests."""
-    with Proxy(server.url) as proxy:
-        yield proxy
 
 
 async def locked(url: str, semaphore: str) -> int:

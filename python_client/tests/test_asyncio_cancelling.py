@@ -1,7 +1,7 @@
 """Tasks that are cancelled: nothing stays behind at the server, wherever they were."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,13 +11,6 @@ from throttle_client import Client, Lock, _tasks, lock
 from throttle_client.testing import Server
 
 Cancel = Callable[[str], Awaitable[None]]
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server, which holds answers back."""
-    with Proxy(server.url) as proxy:
-        yield proxy
 
 
 async def enter(held: Lock) -> None:

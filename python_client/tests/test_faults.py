@@ -1,30 +1,17 @@
 """A lock is kept while answers get lost, given back where nobody listens, and waits its turn."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from helpers import in_background, wait_until
 from observing import peers
 from proxy import Proxy
-from rivals import known, occupy, rival
+from rivals import beats, known, occupy, rival
 from throttle_client import Client, Lease, Timeout, lock
 from throttle_client.testing import Server, StartServer
 
 LEASE = 1.0
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server."""
-    with Proxy(server.url) as proxy:
-        yield proxy
-
-
-def beats(proxy: Proxy, lease: Lease) -> int:
-    """Count the heartbeats of a peer that reached the server."""
-    return proxy.requests.count(("PUT", f"/peers/{lease.id}"))
 
 
 def assert_kept(server: Server, lease: Lease) -> None:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -65,13 +65,6 @@ def _said_by(call: Callable[[], object]) -> str:
         return json.dumps(call())
     except BaseException as error:
         return json.dumps(f"{type(error).__name__}: {error}")
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server, which counts connections."""
-    with Proxy(server.url) as proxy:
-        yield proxy
 
 
 def locked(url: str, semaphore: str) -> int:

@@ -2,31 +2,18 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from helpers import in_background, wait_until
 from proxy import Proxy
-from rivals import known, occupy, rival
-from throttle_client import Client, Lease, lock
+from rivals import beats, known, occupy, rival
+from throttle_client import Client, lock
 from throttle_client.testing import Server
 
 LEASE = 1.0
 # A beat is due after a third of the lease, up to a fifth of that earlier.
 SOONEST_BEAT = 0.8 / 3
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server."""
-    with Proxy(server.url) as proxy:
-        yield proxy
-
-
-def beats(proxy: Proxy, lease: Lease) -> int:
-    """Count the heartbeats of a peer, and those of its asks that name no semaphore in the path."""
-    return proxy.requests.count(("PUT", f"/peers/{lease.id}"))
 
 
 def test_lock_is_kept_for_three_leases_under_a_busy_main_thread(server: Server) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,13 +12,6 @@ from throttle_client import Client, Lease, LockLost, lock
 from throttle_client.testing import Server
 
 LEASE = 1.0
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server."""
-    with Proxy(server.url) as proxy:
-        yield proxy
 
 
 def test_lock_without_heartbeats_is_lost_before_another_is_granted_it(

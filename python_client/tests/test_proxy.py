@@ -20,13 +20,6 @@ SHORT_SECONDS = 0.3
 
 
 @pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server."""
-    with Proxy(server.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def connection(proxy: Proxy) -> Iterator[http.client.HTTPConnection]:
     """Prepare a connection that is kept alive, and made again if it was cut."""
     with closing(connect(proxy)) as connection:

@@ -1,7 +1,6 @@
 """A server that is restarted gets back what is held; what has ended is never taken again."""
 
 import time
-from collections.abc import Iterator
 from urllib.request import Request, urlopen
 
 import pytest
@@ -15,13 +14,6 @@ from throttle_client.testing import Server
 
 # Beats go after a third of it.
 LEASE = 1.5
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server."""
-    with Proxy(server.url) as proxy:
-        yield proxy
 
 
 def restart(server: Server) -> None:

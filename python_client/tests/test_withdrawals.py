@@ -36,13 +36,6 @@ class OnPurpose(Exception):
 
 
 @pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server."""
-    with Proxy(server.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def usr1_raises() -> Iterator[None]:
     """Have SIGUSR1 raise an exception in the main thread."""
 
