@@ -35,10 +35,10 @@ test-python: $(OURS)/.installed
 test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
 	cargo build
 	for venv in $(VENVS) $(OURS); do \
-	    THROTTLE_BIN=target/debug/throttle $$venv/bin/python -m pytest -q $(PUBLISHED) || exit 1; \
+	    THROTTLE_BIN=target/debug/throttle $$venv/bin/python -m pytest -q -p no:asyncio $(PUBLISHED) || exit 1; \
 	done
 	THROTTLE_LOCK_BY=peer THROTTLE_BIN=target/debug/throttle \
-	    $(OURS)/bin/python -m pytest -q $(PUBLISHED)
+	    $(OURS)/bin/python -m pytest -q -p no:asyncio $(PUBLISHED)
 
 # Lock cycles a second: our Python client beside the published one.
 compare-clients: target/venv-0.5.13/.installed $(OURS)/.installed
