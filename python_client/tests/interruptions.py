@@ -14,8 +14,8 @@ PACKAGE = str(Path(throttle_client.__file__).parent)
 class Interruption:
     """Raises `KeyboardInterrupt` once, before one line of the package that this thread runs.
 
-    Lines that begin with `with` do not count. They run again when their block ends, and tracing can
-    come between the end of the block and what it does then; signals cannot.
+    Lines that begin with `with` or `try` do not count, for tracing can come where signals cannot: a
+    `with` runs again between the end of its block and what it does then, and a `try` does nothing.
 
     Attributes:
         where: The line, or nothing as long as it was not reached.
@@ -41,7 +41,7 @@ class Interruption:
         if not code.co_filename.startswith(PACKAGE) or not self._left:
             return None
         line = linecache.getline(code.co_filename, frame.f_lineno).lstrip()
-        if event == "line" and not line.startswith(("with ", "async with ")):
+        if event == "line" and not line.startswith(("with ", "async with ", "try:")):
             self._left -= 1
             if not self._left:
                 self.where = f"{Path(code.co_filename).name}:{frame.f_lineno} {line.strip()}"

@@ -217,6 +217,27 @@ def test_child_may_use_the_peer_of_its_parent(server: Server) -> None:
     assert lease.id != said[1]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda peer: peer.remove_from_server(),
+        lambda peer: peer.release("A"),
+        lambda peer: peer.heartbeat(),
+    ],
+)
+def test_child_releases_and_renews_nothing_of_its_parent(
+    server: Server, call: Callable[[Peer], object]
+) -> None:
+    """What the parent holds is lost for a child; it says so, and sends nothing."""
+    peer = Peer.from_server_url(server.url)
+    with lock(peer, "A") as lease:
+        said = Child(lambda: call(peer)).result()
+
+        assert {"A": lease.token} == peers(server.url)[0]["tokens"]
+
+    assert f"LockLost: peer {lease.id} is held by the parent process" == said
+
+
 def test_lock_of_a_child_is_kept(server: Server) -> None:
     """Heartbeats work in a child, too."""
 

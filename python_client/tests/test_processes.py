@@ -1,6 +1,7 @@
 """Processes of `multiprocessing`, forked or spawned: what they may do, and what to send them."""
 
 import multiprocessing
+import pickle
 import warnings
 from multiprocessing.connection import Connection
 from typing import Any
@@ -77,3 +78,19 @@ def test_lease_cannot_be_sent_to_another_process(server: Server) -> None:
             context.Process(target=Lease.check, args=(lease,)).start()
 
         lease.check()
+
+
+def test_peer_that_is_pickled_after_its_life_begins_another_one(server: Server) -> None:
+    """An id is not used again once it was released, neither by the original nor by a copy."""
+    peer = Peer.from_server_url(server.url)
+    with lock(peer, "A"):
+        pass
+
+    released = peer.id
+
+    copy = pickle.loads(pickle.dumps(peer))
+
+    with lock(copy, "A") as theirs, lock(peer, "A") as ours:
+        assert {theirs.id, ours.id} == {each["id"] for each in peers(server.url)}
+        assert released not in {theirs.id, ours.id}
+    assert [] == peers(server.url)

@@ -22,7 +22,7 @@ from throttle_client._errors import (
     UnknownSemaphore,
     Unreachable,
 )
-from throttle_client._giving_back import withdraw
+from throttle_client._giving_back import give_back_later, withdraw
 from throttle_client._holding import Holding
 from throttle_client._wire import (
     REPLY_SECONDS,
@@ -78,14 +78,19 @@ async def take(
         Refused: The server refused it.
     """
     asking = _Asking(wire, holding, counts, timeout, waited)
-    holding.count_asks(1)
+    holding.asks.add(asking)
     try:
-        return await asking.until_granted()
+        token = await asking.until_granted()
+        asking.in_doubt = False
+        return token
     except BaseException:
         await asking.withdraw()
         raise
     finally:
-        holding.count_asks(-1)
+        holding.asks.discard(asking)
+        if asking.in_doubt:
+            # Ctrl+C came before the withdrawal was through, perhaps before it began.
+            give_back_later(holding, counts)
 
 
 async def untake(wire: Wire, holding: Holding, counts: Mapping[str, int]) -> None:
@@ -172,6 +177,7 @@ class _Asking:
             is_on_its_way=is_sent_just_now,
             in_background=self.is_unreachable,
         )
+        self.in_doubt = False
 
     async def _is_granted(self) -> bool:
         """Ask once."""

@@ -109,6 +109,8 @@ class Lock:
                 if inspect.isgenerator(result) or inspect.iscoroutine(result):
                     result.close()
                     raise _runs_later(function, "returns a generator or coroutine")
+                if inspect.isasyncgen(result):
+                    raise _runs_later(function, "returns an asynchronous generator")
                 return result
 
         return hold_and_call
@@ -203,6 +205,10 @@ class Lock:
             await give_back(wire, holding, lease.semaphores)
         except LockLost as lost:
             loss = str(lost)
+        except BaseException:
+            # Ctrl+C may have come before anything was struck off the books.
+            _abandon(holding, lease.semaphores)
+            raise
         finally:
             lease.end()
             end_watch(holding)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
+from weakref import WeakSet
 
 from throttle_client._client import Client, draw_id
 from throttle_client._durations import now
@@ -46,7 +47,7 @@ class Holding:
         is_over: Whether it was given back as a whole.
         watch: What watches over it, if anything does.
         watchers: How many want that.
-        asks: How many asks are on their way, by other threads.
+        asks: The asks that are on their way; one that nobody waits for any more drops out.
         pending_withdrawals: How many withdrawals still try to reach the server.
         lost: Set once the lease is lost.
         loss: Why it was lost, or `None`.
@@ -75,7 +76,7 @@ class Holding:
         self.is_over = False
         self.watch: Watching | None = None
         self.watchers = 0
-        self.asks = 0
+        self.asks: WeakSet[object] = WeakSet()
         self.pending_withdrawals = 0
         # One that a signal handler or a finalizer may take again in the same thread.
         self.mutex = threading.RLock()
@@ -154,11 +155,6 @@ class Holding:
                 self.tokens.pop(semaphore, None)
             self.is_over = not self.acquired and not self.asks
             return self.is_over
-
-    def count_asks(self, change: int) -> None:
-        """Count asks that begin (1) or end (-1)."""
-        with self.mutex:
-            self.asks += change
 
     def count_withdrawals(self, change: int) -> None:
         """Count withdrawals that begin (1) or end (-1) in the background."""
