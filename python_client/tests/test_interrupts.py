@@ -34,9 +34,12 @@ def server(throttle_server: StartServer) -> Server:
     return throttle_server({"A": 10_000, "B": 5, "mutex": 1, "high": (10_000, 2)})
 
 
-# What was made and not handed over yet is closed by the interpreter, which complains.
+# What was made and not handed over yet is closed by the interpreter, which complains; as it does of
+# an interruption that comes in a finalizer.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited", "ignore:unclosed <socket"
+    "ignore:coroutine .* was never awaited",
+    "ignore:unclosed <socket",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
 )
 
 

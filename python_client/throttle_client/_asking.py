@@ -134,7 +134,7 @@ class _Asking:
         self.in_doubt = False
         self._wire = wire
         self._holding = holding
-        self._counts = counts
+        self.counts = counts
         self._timeout = timeout
         self._is_try = timeout == 0
         self._began_at = now()
@@ -144,6 +144,7 @@ class _Asking:
         self._is_classic = False
         self._backoff = Backoff()
         self._failures = 0
+        self._starts = 0
         # Whether the last request failed for want of an answer.
         self.is_unreachable = False
         # When the request was sent that has no answer yet.
@@ -168,14 +169,15 @@ class _Asking:
         if not self.in_doubt:
             return
         is_sent_just_now = self._sent_at is not None and now() - self._sent_at < JUST_NOW_SECONDS
-        self._holding.forget(self._counts)
+        self._holding.forget(self.counts)
         await withdraw(
             self._wire,
             self._holding,
-            self._counts,
+            self.counts,
             with_peer=not self.was_known,
             is_on_its_way=is_sent_just_now,
-            in_background=self.is_unreachable,
+            # Whoever is late already does not wait any longer.
+            in_background=self.is_unreachable or self._left() < -GRACE_SECONDS / 4,
         )
         self.in_doubt = False
 
@@ -189,11 +191,13 @@ class _Asking:
         except UnknownPeer as error:
             self.in_doubt = False
             await come_back(self._wire, self._holding, error)
-            return False
+            return await self._start_again()
         except Refused as error:
             await self._on_refusal(error)
             return False
         if answer.status == 202:
+            if answer.body != str(self._holding.id):
+                raise Unreachable("unexpected answer 202, is this a Throttle server?")
             self._holding.renew(answer)
             if self._is_try:
                 raise self._too_late()
@@ -212,7 +216,7 @@ class _Asking:
             return self._next_classic_ask(query, park)
         if self._is_try:
             query["queue"] = "false"
-        body: dict[str, object] = {"expires_in": length, "acquire": dict(self._counts)}
+        body: dict[str, object] = {"expires_in": length, "acquire": dict(self.counts)}
         if holding.is_known:
             return _Ask(request("PUT", "peers", holding.id, query=query, body=body), park)
         body["peer_id"] = holding.id
@@ -225,9 +229,9 @@ class _Asking:
         if not holding.is_known:
             make_peer = request("POST", "new_peer", body={"expires_in": length})
             return _Ask(make_peer, 0.0, is_classic=True, is_for_locks=False)
-        if len(self._counts) > 1:
+        if len(self.counts) > 1:
             raise NotSupported("this server cannot grant several semaphores together")
-        ((semaphore, count),) = self._counts.items()
+        ((semaphore, count),) = self.counts.items()
         query = {**query, "expires_in": length}
         return _Ask(ask_for_one(holding.id, semaphore, count, query), park, is_classic=True)
 
@@ -271,9 +275,10 @@ class _Asking:
             # It is ours, and somebody took a part of it away meanwhile.
             await self._wire.send(request("DELETE", "peers", holding.id), REPLY_SECONDS)
             holding.begin_anew()
+            await self._start_again()
             return
         if isinstance(error, UnknownSemaphore):
-            where = f"asked {holding.client.address} for {_spell(self._counts)}"
+            where = f"asked {holding.client.address} for {_spell(self.counts)}"
             error.add_note(f"{where}; semaphores are made by the configuration of the server")
         raise error
 
@@ -286,9 +291,11 @@ class _Asking:
             return False
         is_ours = answer.body == str(holding.id)
         if is_ours and (ask.is_classic or answer.token is not None):
-            holding.grant(self._counts, answer)
+            holding.grant(self.counts, answer)
             self._token = answer.token
             return await self._is_in_time()
+        if answer.token is not None and answer.instance is not None:
+            raise Refused(f"the server granted it to peer {answer.body[:40]}, not {holding.id}")
         # The server is one that overlooks what it does not know, and made a peer without locks.
         self._is_classic = True
         self.in_doubt = False
@@ -305,11 +312,19 @@ class _Asking:
         holding = self._holding
         if holding.left() > 0:
             return True
-        if len(holding.acquired) > len(self._counts):
+        if len(holding.acquired) > len(self.counts):
             holding.check()
-        holding.forget(self._counts)
+        logger.warning("the grant for %s came after its lease; asking again", _spell(self.counts))
+        holding.forget(self.counts)
         await self._wire.send(request("DELETE", "peers", holding.id), REPLY_SECONDS)
         holding.begin_anew()
+        return await self._start_again()
+
+    async def _start_again(self) -> bool:
+        """Begin with a new peer, after a pause if it is not the first time; nothing is granted."""
+        self._starts += 1
+        if self._starts > 1:
+            await self._wire.sleep(HASTE_SECONDS)
         return False
 
     async def _pause(self, error: Unreachable) -> None:
@@ -334,8 +349,8 @@ class _Asking:
 
     def _too_late(self) -> Timeout:
         if self._is_try:
-            return Timeout(f"{_spell(self._counts)} is not free")
-        return too_late(self._counts, self._timeout)
+            return Timeout(f"{_spell(self.counts)} is not free")
+        return too_late(self.counts, self._timeout)
 
 
 def too_late(counts: Mapping[str, int], timeout: float | None) -> Timeout:

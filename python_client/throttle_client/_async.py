@@ -33,7 +33,9 @@ class AsyncWire:
         client = self._client
         session, is_kept = await _session()
         limits = aiohttp.ClientTimeout(
-            total=None, connect=min(CONNECT_SECONDS, timeout), sock_read=timeout
+            total=timeout + CONNECT_SECONDS,
+            connect=min(CONNECT_SECONDS, timeout),
+            sock_read=timeout,
         )
         sent_at = now()
         try:
@@ -105,7 +107,7 @@ def _forget_closed_loops() -> None:
     """Close the connections of event loops that were closed without closing what generates."""
     for loop, (_, session) in list(_sessions.items()):
         if loop.is_closed():
-            del _sessions[loop]
+            _sessions.pop(loop, None)
             # There is nothing that it could wait for.
             with suppress(RuntimeError):
                 run(session.close())

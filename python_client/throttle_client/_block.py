@@ -61,8 +61,8 @@ class Lock:
         self._server = server
         self._counts = counts
         self._terms = terms
-        # With the thread or task that entered, see `current`.
-        self._entered: list[tuple[Owner, Lease]] = []
+        # By the thread or task that entered, see `current`; each changes its own list only.
+        self._entered: dict[Owner, list[Lease]] = {}
 
     def __enter__(self) -> Lease:
         """Wait for the lock."""
@@ -71,7 +71,16 @@ class Lock:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Give the lock back."""
-        run(self._leave(self._client.blocking_wire(), error))
+        mine = self._entered.get(current(), [])
+        depth = len(mine)
+        try:
+            run(self._leave(self._client.blocking_wire(), error))
+        except BaseException:
+            if 0 < depth == len(mine):
+                # Ctrl+C came before anything was done.
+                lease = mine.pop()
+                _abandon(lease.holding, lease.semaphores)
+            raise
 
     async def __aenter__(self) -> Lease:
         """Wait for the lock, without blocking the event loop."""
@@ -132,8 +141,10 @@ class Lock:
         if isinstance(self._server, Peer):
             return self._server
         peer = find_local_peer(self._server.base_url)
+        if peer is not None and not peer.holding.is_over:
+            return peer
         name = self._terms.name or _default_name(os.getpid())
-        return peer or Peer.unborn(self._server, self._terms.length, name)
+        return Peer.unborn(self._server, self._terms.length, name)
 
     async def _enter(self, wire: Wire, peer: Peer, deliver: Deliver, waited: float = 0.0) -> Lease:
         """Acquire the locks, and watch over their lease."""
@@ -151,12 +162,12 @@ class Lock:
                 )
         interval = terms.heartbeat_interval or peer.heartbeat_seconds
         lease = Lease(peer, holding, self._counts)
-        entry = current(), lease
+        mine = self._entered.setdefault(current(), [])
         try:
             lease.token = await take(wire, holding, self._counts, terms.timeout, waited)
             if not isinstance(self._server, Peer):
                 set_local_peer(self._client.base_url, peer)
-            self._entered.append(entry)
+            mine.append(lease)
             begin_watch(holding, interval, beats=terms.beats)
             if terms.on_lost is not None:
                 lease.tell = partial(deliver, partial(_tell, terms.on_lost, weakref.ref(lease)))
@@ -164,8 +175,10 @@ class Lock:
             lease.is_kept_by(weakref.finalize(lease, _abandon, holding, self._counts))
         except BaseException:
             # Whatever is left of that, for instance where Ctrl+C came in between.
-            if entry in self._entered:
-                self._entered.remove(entry)
+            if lease in mine:
+                mine.remove(lease)
+            if not mine:
+                self._entered.pop(current(), None)
             if all(semaphore in holding.acquired for semaphore in self._counts):
                 await untake(wire, holding, self._counts)
                 end_watch(holding)
@@ -177,14 +190,15 @@ class Lock:
 
         If it entered none, one was handed over to it, most likely by one that has ended.
         """
-        entered = self._entered
-        mine = [entry for entry in entered if entry[0] is current()][-1:]
-        orphans = [entry for entry in entered if not is_running(entry[0])]
-        for candidates in (mine, orphans, entered):
+        entered = {owner: leases for owner, leases in list(self._entered.items()) if leases}
+        orphans = [owner for owner in entered if not is_running(owner)]
+        for candidates in ([current()] if current() in entered else [], orphans, list(entered)):
             if len(candidates) == 1:
-                found = candidates[0]
-                entered.remove(found)
-                return found[1]
+                leases = entered[candidates[0]]
+                lease = leases.pop()
+                if not leases:
+                    self._entered.pop(candidates[0], None)
+                return lease
         if not entered:
             raise RuntimeError("this lock was left without having been entered")
         raise RuntimeError(

@@ -11,7 +11,7 @@ from throttle_client._client import LARGEST_ID, SMALLEST_ID, draw_id
 from throttle_client._durations import spell
 from throttle_client._errors import Refused, UnknownPeer, Unreachable
 from throttle_client._holding import Holding
-from throttle_client._wire import REPLY_SECONDS, Wire, call, refusal, request
+from throttle_client._wire import REPLY_SECONDS, Answer, Wire, call, refusal, request
 
 logger = logging.getLogger("throttle_client")
 
@@ -30,6 +30,7 @@ async def beat(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) -> 
     body = {"expires_in": spell(holding.length)}
     answer = await wire.send(request("PUT", "peers", holding.id, body=body), timeout)
     if answer.is_good:
+        _require_ok(answer)
         holding.renew(answer)
         return
     error = refusal(answer)
@@ -82,6 +83,7 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
         # The clock of the server was set back, or it is one that knows no tokens.
         answer = await wire.send(request("POST", "restore", body=body), timeout)
     if answer.is_good:
+        _require_ok(answer)
         holding.renew(answer)
         logger.warning("restored peer %s after a restart of the server", holding.id)
         await _release_what_is_gone(wire, holding, acquired)
@@ -96,11 +98,26 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
 
 async def _release_what_is_gone(wire: Wire, holding: Holding, restored: dict[str, int]) -> None:
     """Release what was given back while it was being restored; it would stay for a lease."""
-    if holding.is_over:
-        await call(wire, request("DELETE", "peers", holding.id), REPLY_SECONDS)
-        return
-    for semaphore in restored.keys() - holding.acquired.keys():
-        await call(wire, request("DELETE", "peers", holding.id, semaphore), REPLY_SECONDS)
+    with holding.mutex:
+        # What is asked for right now is not gone; whoever asks later waits for this withdrawal.
+        asked = {semaphore for ask in holding.asks for semaphore in ask.counts}
+        gone = restored.keys() - holding.acquired.keys() - asked
+        is_over = holding.is_over
+        holding.count_withdrawals(1)
+    try:
+        if is_over:
+            await call(wire, request("DELETE", "peers", holding.id), REPLY_SECONDS)
+            return
+        for semaphore in gone:
+            await call(wire, request("DELETE", "peers", holding.id, semaphore), REPLY_SECONDS)
+    finally:
+        holding.count_withdrawals(-1)
+
+
+def _require_ok(answer: Answer) -> None:
+    """Raise `Unreachable` if this is not what a server says, but perhaps a page of some proxy."""
+    if answer.body.strip() != "Ok":
+        raise Unreachable(f"unexpected answer {answer.status}, is this a Throttle server?")
 
 
 def _exists_already(error: Exception) -> bool:

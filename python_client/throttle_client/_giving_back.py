@@ -106,6 +106,7 @@ async def _is_answered(
     wire: Wire, holding: Holding, release: Request, is_last: bool, until: float
 ) -> bool:
     """Send a release, twice if need be; whether the server has answered, whatever it said."""
+    instance = holding.instance
     for is_repeated in (False, True):
         try:
             answer = await wire.send(release, max(until - now(), 0.1))
@@ -117,21 +118,20 @@ async def _is_answered(
             continue
         except UnknownPeer as error:
             # A release that is repeated may have been served the first time.
-            if not is_repeated:
-                await _on_unknown_peer(wire, holding, error, is_last)
+            if not is_repeated and error.instance is not None and error.instance == instance:
+                holding.lose(EXPIRED_OR_RELEASED)
+            elif not is_last:
+                await _restore_the_rest(wire, holding, error, until)
         except ThrottleError as error:
             logger.warning("peer %s could not give back its lock: %s", holding.id, error)
         return True
     return False
 
 
-async def _on_unknown_peer(wire: Wire, holding: Holding, error: UnknownPeer, is_last: bool) -> None:
-    """Tell a lost lease from a restarted server, after which the outer locks are restored."""
-    if error.instance is not None and error.instance == holding.instance:
-        holding.lose(EXPIRED_OR_RELEASED)
-    elif not is_last:
-        try:
-            await come_back(wire, holding, error)
-        except (LockLost, Unreachable) as trouble:
-            # The one is told by the caller, the other is repeated by the next heartbeat.
-            logger.info("peer %s is not restored: %s", holding.id, trouble)
+async def _restore_the_rest(wire: Wire, holding: Holding, error: UnknownPeer, until: float) -> None:
+    """Restore the outer locks after a restart of the server."""
+    try:
+        await come_back(wire, holding, error, max(until - now(), 0.1))
+    except (LockLost, Unreachable) as trouble:
+        # The one is told by the caller, the other is repeated by the next heartbeat.
+        logger.info("peer %s is not restored: %s", holding.id, trouble)

@@ -20,6 +20,12 @@ DRIFT = 0.01
 RISK = 1 / 6
 
 
+class Asking(Protocol):
+    """Somebody who asks for locks."""
+
+    counts: Mapping[str, int]
+
+
 class Watching(Protocol):
     """What watches over a holding: it renews the lease, and tells when it is lost."""
 
@@ -76,7 +82,7 @@ class Holding:
         self.is_over = False
         self.watch: Watching | None = None
         self.watchers = 0
-        self.asks: WeakSet[object] = WeakSet()
+        self.asks: WeakSet[Asking] = WeakSet()
         self.pending_withdrawals = 0
         # One that a signal handler or a finalizer may take again in the same thread.
         self.mutex = threading.RLock()
@@ -106,7 +112,7 @@ class Holding:
         """Count the seconds that are left of the lease for certain; inf before there was one."""
         if self._sent_at == float("-inf"):
             return float("inf")
-        return self._sent_at + self._good_for - DRIFT * self.length - now()
+        return self._sent_at + (1 - DRIFT) * self._good_for - now()
 
     def is_at_risk(self) -> bool:
         """Whether the lease is about to end, since no heartbeat got through."""
@@ -120,7 +126,7 @@ class Holding:
                 self.instance = answer.instance
                 self._sent_at = answer.sent_at
                 left = answer.expires_in
-                self._good_for = self.length if left is None else left
+                self._good_for = self.length if left is None else min(left, self.length)
 
     def begin_anew(self) -> None:
         """Become another peer, that holds nothing and that the server does not know yet."""
@@ -133,7 +139,7 @@ class Holding:
     def resume(self, instance: int | None, good_for: float) -> None:
         """Take over a lease that another process had, and that is good for so many seconds."""
         self.instance = instance
-        self._sent_at, self._good_for = now(), good_for + DRIFT * self.length
+        self._sent_at, self._good_for = now(), good_for / (1 - DRIFT)
 
     def grant(self, counts: Mapping[str, int], answer: Answer) -> None:
         """Take note of a grant."""

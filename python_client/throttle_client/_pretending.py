@@ -21,7 +21,8 @@ class PretendingWire:
         elif request.method == "PUT" and (isinstance(body, int) or "acquire" in body):
             text = parts[2]
         else:
-            text = {"remainder": "1", "remove_expired": "0"}.get(parts[1], "true")
+            fixed = {"remainder": "1", "remove_expired": "0", "is_acquired": "true"}
+            text = fixed.get(parts[-1], "Ok")
         return Answer(200, text, now(), token=next(self._tokens), instance=0)
 
     async def sleep(self, seconds: float) -> None:

@@ -246,7 +246,7 @@ def _reason(answer: Answer) -> tuple[str, str | None]:
         try:
             problem = json.loads(answer.body)
             return str(problem["detail"]), str(problem["code"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
     return _shorten(answer.body), None
 
