@@ -22,7 +22,7 @@ from throttle_client._errors import (
     UnknownSemaphore,
     Unreachable,
 )
-from throttle_client._giving_back import give_back_later, withdraw
+from throttle_client._giving_back import give_back_later, settle, withdraw
 from throttle_client._holding import Holding
 from throttle_client._wire import (
     REPLY_SECONDS,
@@ -46,8 +46,6 @@ PARK_SECONDS = 5.0 if sys.platform == "win32" else 30.0
 GRACE_SECONDS = 2.0
 # An ask that was sent so short ago may reach the server after its own withdrawal, in seconds.
 JUST_NOW_SECONDS = 1.0
-# How often to look whether an earlier ask is withdrawn by now, in seconds.
-LOOK_SECONDS = 0.02
 # The pause before an ask is repeated that was answered too early, in seconds.
 HASTE_SECONDS = 0.1
 
@@ -183,8 +181,7 @@ class _Asking:
 
     async def _is_granted(self) -> bool:
         """Ask once."""
-        while self._holding.pending_withdrawals and self._left() > 0:
-            await self._wire.sleep(LOOK_SECONDS)
+        await settle(self._wire, self._holding, self._until)
         ask = self._next_ask()
         try:
             answer = await self._send(ask)

@@ -20,6 +20,8 @@ logger = logging.getLogger("throttle_client")
 RELEASE_SECONDS = 2.0
 # When an ask is withdrawn that the server does not know, it may still be on its way: ask again.
 AFTERTHOUGHT_SECONDS = 1.0
+# How often to look whether earlier releases are through, in seconds.
+LOOK_SECONDS = 0.02
 PEER_NOT_FOUND = '"Peer not found"'
 
 
@@ -49,6 +51,18 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
     if holding.is_lost():
         names = ", ".join(f"`{name}`" for name in semaphores)
         raise LockLost(f"peer {holding.id} lost {names}: {holding.loss}")
+
+
+async def settle(wire: Wire, holding: Holding, until: float) -> None:
+    """Wait until nothing of the peer is to be released any more; it would hit a new ask, too.
+
+    Args:
+        wire: The way to the server.
+        holding: Who wants to ask.
+        until: When to wait no longer, a time of `now()`.
+    """
+    while holding.pending_withdrawals and now() < until:
+        await wire.sleep(LOOK_SECONDS)
 
 
 def give_back_later(holding: Holding, semaphores: Iterable[str], done: int = 0) -> None:

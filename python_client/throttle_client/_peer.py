@@ -14,13 +14,12 @@ from throttle_client._client import Client, ask_for_one, client_for
 from throttle_client._coming_back import beat, come_back, restore
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
 from throttle_client._errors import LockLost, UnknownPeer
+from throttle_client._giving_back import settle
 from throttle_client._heartbeat import Heartbeat, end_watch
 from throttle_client._holding import Holding
 from throttle_client._wire import PATIENCE_SECONDS, Wire, call, insist, integer, request, run
 
 DEFAULT_LEASE = timedelta(minutes=5)
-# How often to look whether an earlier ask is withdrawn by now, in seconds.
-LOOK_SECONDS = 0.02
 
 
 class Peer:
@@ -331,8 +330,7 @@ async def _ask_once(wire: Wire, holding: Holding, semaphore: str, count: int, pa
         query["block_for"] = spell(park)
     until = now() + PATIENCE_SECONDS
     while True:
-        while holding.pending_withdrawals and now() < until:
-            await wire.sleep(LOOK_SECONDS)
+        await settle(wire, holding, until)
         holding.check()
         if not holding.is_known:
             await _make(wire, holding)
