@@ -249,7 +249,9 @@ def _runs_later(function: Callable[..., object], what: str) -> TypeError:
 @functools.lru_cache(maxsize=1)
 def _default_name(pid: int) -> str:
     """Say which process of which machine asks."""
-    program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
+    program = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if not program or program.startswith("-"):
+        program = "python"
     name = f"{program}@{socket.gethostname()} pid {pid}"
     return "".join(letter for letter in name if letter.isprintable())[:128]
 
