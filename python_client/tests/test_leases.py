@@ -1,5 +1,6 @@
 """A lease is renewed while its lock is held or waited for, and at no more cost than needed."""
 
+import random
 import threading
 import time
 
@@ -154,3 +155,16 @@ def test_waiter_keeps_its_place_for_longer_than_its_lease(server: Server) -> Non
 
     assert waiter == waited.result(10)
     assert behind.result(10)
+
+
+def test_seeded_random_numbers_stay_as_they_are(server: Server) -> None:
+    """A program that seeds the common generator gets the same numbers with and without locks."""
+    random.seed(42)
+    expected = random.random()
+
+    random.seed(42)
+    with lock(server.url, "A", expires_in=0.6) as lease:
+        granted_at = lease.holding.renewed_at
+        wait_until(lambda: lease.holding.renewed_at > granted_at)
+
+    assert expected == random.random()

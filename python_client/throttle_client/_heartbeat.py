@@ -6,7 +6,6 @@ served by the same threads, so a busy event loop loses no lease.
 """
 
 import logging
-import random
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from throttle_client._durations import Duration, lease_seconds, now
 from throttle_client._errors import LockLost, ThrottleError
 from throttle_client._holding import RISK, Holding
 from throttle_client._timer import Entry, spawn, timer
-from throttle_client._wire import REPLY_SECONDS, Backoff, run
+from throttle_client._wire import REPLY_SECONDS, Backoff, jitter, run
 
 if TYPE_CHECKING:
     from throttle_client._peer import Peer
@@ -109,7 +108,7 @@ class Watch:
         self._holding = holding
         self._interval = float("inf")
         self._beats = False
-        self._jitter = random.uniform(0.8, 1.0)
+        self._jitter = jitter.uniform(0.8, 1.0)
         self._mutex = threading.RLock()
         self._entry: Entry | None = None
         self._is_running = False
@@ -187,7 +186,7 @@ class Watch:
             timeout = min(REPLY_SECONDS, max(holding.left() / 3, 0.05), holding.length / 6)
             run(beat(holding.client.blocking_wire(), holding, timeout))
             self._backoff = Backoff()
-            self._jitter = random.uniform(0.8, 1.0)
+            self._jitter = jitter.uniform(0.8, 1.0)
         except LockLost:
             pass
         except Exception as error:

@@ -30,6 +30,9 @@ PATIENCE_SECONDS = 30.0
 
 PROBLEM = "application/problem+json"
 
+# Of our own: a program that seeds the common generator gets the numbers that it expects.
+jitter = random.Random()
+
 T = TypeVar("T")
 
 
@@ -226,9 +229,9 @@ class Backoff:
 
     def next(self, asked_for: float | None = None) -> float:
         """Say how many seconds to wait now: at least what is asked for, but for half a minute."""
-        pause = self._seconds * random.uniform(0.5, 1.0)
+        pause = self._seconds * jitter.uniform(0.5, 1.0)
         self._seconds = min(2 * self._seconds, self._most_seconds)
-        return max(pause, min(asked_for or 0.0, 30.0) * random.uniform(1.0, 1.2))
+        return max(pause, min(asked_for or 0.0, 30.0) * jitter.uniform(1.0, 1.2))
 
 
 def _segment(text: str) -> str:
