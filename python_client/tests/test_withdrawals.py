@@ -25,6 +25,7 @@ from throttle_client import (
     Unreachable,
     lock,
 )
+from throttle_client._giving_back import AFTERTHOUGHT_SECONDS
 from throttle_client.testing import Server
 
 # How long a request takes at most from the proxy to the books of the server, which nothing tells.
@@ -257,6 +258,24 @@ def test_ask_that_arrives_after_its_withdrawal_is_withdrawn_again(
     send(server, "POST", "/new_peer", ask)
 
     wait_until(lambda: not known(server))
+
+
+def test_withdrawal_is_repeated_however_long_the_server_was_away(
+    server: Server, proxy: Proxy
+) -> None:
+    """The second one comes some time after the first one was served, not after it was due."""
+    proxy.refuse()
+    with pytest.raises(Unreachable), lock(proxy.url, "mutex", timeout=0.2):
+        pass
+    time.sleep(1.5 * AFTERTHOUGHT_SECONDS)
+    proxy.pass_on()
+    wait_until(lambda: proxy.requests)
+    time.sleep(AFTERTHOUGHT_SECONDS / 2)
+
+    served_early = len(proxy.requests)
+
+    assert 1 == served_early
+    wait_until(lambda: 2 == len(proxy.requests))
 
 
 def test_inner_ask_that_arrives_after_its_withdrawal_is_withdrawn_again(

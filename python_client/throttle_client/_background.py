@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from throttle_client._client import Client
@@ -27,12 +27,17 @@ LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What to send, not before one time of `now()` and not after another."""
+    """What to send, not before one time of `now()` and not after another.
+
+    Attributes:
+        pauses: After how many seconds it is to be served again, and again.
+    """
 
     not_before: float
     until: float
     holding: Holding
     release: Request
+    pauses: tuple[float, ...]
 
 
 class _Worker:
@@ -72,22 +77,33 @@ class _Worker:
                 logger.info("peer %s is left to expire: %s", job.holding.id, error)
             except Exception as error:
                 logger.warning("peer %s is left to expire: %s", job.holding.id, error)
-            with self._mutex:
-                self._jobs.remove(job)
-            job.holding.count_withdrawals(-1)
+            self._finish(job)
+
+    def _finish(self, job: _Job) -> None:
+        """Strike a job off, or put it back if it is to be served again."""
+        with self._mutex:
+            self._jobs.remove(job)
+            if job.pauses and now() < job.until:
+                again = replace(job, not_before=now() + job.pauses[0], pauses=job.pauses[1:])
+                self._jobs.append(again)
+                return
+        job.holding.count_withdrawals(-1)
 
 
-def release_later(holding: Holding, releases: list[Request], *pauses: float) -> None:
+def release_later(
+    holding: Holding, releases: list[Request], pause: float = 0.0, *pauses: float
+) -> None:
     """Release something in the background.
 
     Args:
         holding: Whose it is. It asks for nothing new before that is through.
         releases: What to send.
-        pauses: In how many seconds each of them is due; several times, if need be.
+        pause: In how many seconds each of them is due.
+        pauses: How many seconds after it was served it is due again, and again.
     """
     began_at = now()
     until = began_at + holding.length
-    jobs = [_Job(began_at + pause, until, holding, each) for pause in pauses for each in releases]
+    jobs = [_Job(began_at + pause, until, holding, each, pauses) for each in releases]
     if jobs:
         holding.count_withdrawals(len(jobs))
         _workers.setdefault(holding.client, _Worker()).add(jobs)

@@ -11,7 +11,7 @@ from throttle_client._background import release_later
 from throttle_client._coming_back import EXPIRED_OR_RELEASED, come_back
 from throttle_client._durations import now
 from throttle_client._errors import LockLost, ThrottleError, UnknownPeer, Unreachable
-from throttle_client._holding import Holding
+from throttle_client._holding import Holding, spell_names
 from throttle_client._wire import Request, Wire, refusal, request
 
 logger = logging.getLogger("throttle_client")
@@ -49,8 +49,7 @@ async def give_back(wire: Wire, holding: Holding, semaphores: Iterable[str]) -> 
         # Also where Ctrl+C came in between.
         give_back_later(holding, semaphores, done)
     if holding.is_lost():
-        names = ", ".join(f"`{name}`" for name in semaphores)
-        raise LockLost(f"peer {holding.id} lost {names}: {holding.loss}")
+        raise LockLost(f"peer {holding.id} lost {spell_names(semaphores)}: {holding.loss}")
 
 
 async def settle(wire: Wire, holding: Holding, until: float) -> None:
@@ -69,7 +68,7 @@ def give_back_later(holding: Holding, semaphores: Iterable[str], done: int = 0) 
     """Release locks in the background; the first ones are released already."""
     semaphores = list(semaphores)
     is_last = holding.forget(semaphores)
-    release_later(holding, _releases(holding, semaphores, is_last)[done:], 0.0)
+    release_later(holding, _releases(holding, semaphores, is_last)[done:])
 
 
 async def withdraw(
