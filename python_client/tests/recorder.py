@@ -1,11 +1,12 @@
 """An HTTP server that notes what it is asked, and answers as it is told."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from serving import HttpServer
 
 
-class Recorder(ThreadingHTTPServer):
+class Recorder(HttpServer):
     """A server that notes each request, and answers as it is told: the last answer over and over.
 
     Attributes:
@@ -13,25 +14,11 @@ class Recorder(ThreadingHTTPServer):
         answers: Status, headers and body of each answer to come; those before it are used once.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
         """Listen on a free port."""
-        super().__init__(("127.0.0.1", 0), _Recording)
-        self.authority = f"127.0.0.1:{self.server_address[1]}"
-        self.url = f"http://{self.authority}"
+        super().__init__(_Recording)
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.answers: list[tuple[int, dict[str, str], str]] = [(200, {}, "1")]
-
-    def __enter__(self) -> Self:
-        """Serve from now on."""
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        """Serve no more."""
-        self.shutdown()
-        self.server_close()
 
     @property
     def targets(self) -> list[str]:

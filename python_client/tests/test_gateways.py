@@ -2,10 +2,9 @@
 
 import asyncio
 import http.client
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +14,7 @@ from observing import eventually, peers
 from proxy import Proxy
 from recorder import Recorder
 from rivals import known, occupy
+from serving import HttpServer
 from throttle_client import Client, LockLost, Timeout, lock
 from throttle_client._holding import Holding
 from throttle_client._wire import Answer, Backoff
@@ -23,7 +23,7 @@ from throttle_client.testing import Server
 LEASE = 1.0
 
 
-class Gateway(ThreadingHTTPServer):
+class Gateway(HttpServer):
     """Passes requests on to a server, but does not wait for what it answers to asks.
 
     Attributes:
@@ -31,25 +31,12 @@ class Gateway(ThreadingHTTPServer):
         failures: How many asks it has answered so.
     """
 
-    daemon_threads = True
-
     def __init__(self, server_url: str) -> None:
         """Listen on a free port."""
-        super().__init__(("127.0.0.1", 0), _Passing)
+        super().__init__(_Passing)
         self.upstream = urlsplit(server_url).netloc
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.status = 0
         self.failures = 0
-
-    def __enter__(self) -> Self:
-        """Serve from now on."""
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        """Serve no more."""
-        self.shutdown()
-        self.server_close()
 
 
 class _Passing(BaseHTTPRequestHandler):

@@ -78,7 +78,7 @@ class Lock:
         except BaseException:
             if 0 < depth == len(mine):
                 # Ctrl+C came before anything was done.
-                lease = mine.pop()
+                lease = self._pop_entered()
                 _abandon(lease.holding, lease.semaphores)
             raise
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from throttle_client._coming_back import beat
 from throttle_client._durations import Duration, lease_seconds, now
 from throttle_client._errors import LockLost, ThrottleError
-from throttle_client._holding import RISK, Holding
+from throttle_client._holding import RISK, Holding, spell_names
 from throttle_client._timer import Entry, spawn, timer
 from throttle_client._wire import REPLY_SECONDS, Backoff, jitter, run
 
@@ -209,4 +209,4 @@ class Watch:
         logger.error("peer %s lost %s: %s", self._holding.id, self._spell(), self._trouble)
 
     def _spell(self) -> str:
-        return ", ".join(f"`{semaphore}`" for semaphore in self._holding.acquired) or "its lease"
+        return spell_names(self._holding.acquired) or "its lease"

@@ -202,8 +202,17 @@ class Holding:
 
     def check(self) -> None:
         """Raise `LockLost` if the lease was lost, or is that of a parent process."""
+        self.require_ours()
+        if self.is_lost():
+            held = spell_names(self.acquired) or "what it held"
+            raise LockLost(f"peer {self.id} lost {held}: {self.loss}")
+
+    def require_ours(self) -> None:
+        """Raise `LockLost` if it is that of a parent process."""
         if not self.is_ours:
             raise LockLost(f"peer {self.id} is held by the parent process")
-        if self.is_lost():
-            held = ", ".join(f"`{name}`" for name in self.acquired) or "what it held"
-            raise LockLost(f"peer {self.id} lost {held}: {self.loss}")
+
+
+def spell_names(semaphores: Iterable[str]) -> str:
+    """Spell names of semaphores for people."""
+    return ", ".join(f"`{semaphore}`" for semaphore in semaphores)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from throttle_client._client import Client, ask_for_one, client_for
 from throttle_client._coming_back import beat, come_back, restore
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
-from throttle_client._errors import LockLost, UnknownPeer
+from throttle_client._errors import UnknownPeer
 from throttle_client._giving_back import settle
 from throttle_client._heartbeat import Heartbeat, end_watch
 from throttle_client._holding import Holding
@@ -145,7 +145,7 @@ class Peer:
             UnknownSemaphore: See there.
             Unreachable: No answer for 30 seconds.
         """
-        self._require_ours()
+        self.holding.require_ours()
         with self.holding.mutex:
             self.holding.acquired.pop(semaphore, None)
             self.holding.tokens.pop(semaphore, None)
@@ -180,7 +180,7 @@ class Peer:
         Raises:
             Unreachable: No answer for 30 seconds.
         """
-        self._require_ours()
+        self.holding.require_ours()
         self.stop_heartbeat()
         self.holding.forget(list(self.acquired))
         self.client.release(self.id)
@@ -244,12 +244,8 @@ class Peer:
         if math.isfinite(good_for):
             self.holding.resume(instance, good_for)
 
-    def _require_ours(self) -> None:
-        if not self.holding.is_ours:
-            raise LockLost(f"peer {self.id} is held by the parent process")
-
     def _insist(self, attempt: Callable[[Wire, Holding], Awaitable[None]]) -> None:
-        self._require_ours()
+        self.holding.require_ours()
         wire = self.client.blocking_wire()
         run(insist(wire, lambda: attempt(wire, self.holding), PATIENCE_SECONDS))
 

@@ -25,12 +25,11 @@ NAP_SECONDS = 5.0
 class Entry:
     """A call that is due at some time."""
 
-    __slots__ = ("call", "when")
+    __slots__ = ("call",)
 
-    def __init__(self, when: float, call: Callable[[], None] | None) -> None:
-        """Keep what to call, and when; without a call, it is cancelled."""
-        self.when = when
-        self.call = call
+    def __init__(self, call: Callable[[], None]) -> None:
+        """Keep what to call; without a call, it was made or cancelled."""
+        self.call: Callable[[], None] | None = call
 
 
 class Timer:
@@ -52,7 +51,7 @@ class Timer:
 
         Where no thread can be started, it stays undone until the next call tries again.
         """
-        entry = Entry(when, call)
+        entry = Entry(call)
         with self._mutex:
             heapq.heappush(self._heap, (when, next(self._arrivals), entry))
             if self._wakes_at is None:

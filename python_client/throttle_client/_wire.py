@@ -169,8 +169,9 @@ def refusal(answer: Answer) -> ThrottleError:
             message, status=answer.status, retry_after=answer.retry_after, is_sent=is_sent
         )
     if code == "unknown_peer" or text == "Unknown peer":
-        code = "unknown_peer"
-        return UnknownPeer(text, status=answer.status, code=code, instance=answer.instance)
+        return UnknownPeer(
+            text, status=answer.status, code="unknown_peer", instance=answer.instance
+        )
     if code == "unknown_semaphore" or text == "Unknown semaphore":
         return UnknownSemaphore(text, status=answer.status, code="unknown_semaphore")
     if answer.status in (404, 405) or (code is None and answer.status not in (400, 409)):
@@ -222,15 +223,14 @@ async def insist(wire: Wire, attempt: Callable[[], Awaitable[T]], patience: floa
 class Backoff:
     """The pauses between tries: longer and longer, up to two seconds, and never quite the same."""
 
-    def __init__(self, first_seconds: float = 0.05, most_seconds: float = 2.0) -> None:
+    def __init__(self) -> None:
         """Begin with the first pause."""
-        self._seconds = first_seconds
-        self._most_seconds = most_seconds
+        self._seconds = 0.05
 
     def next(self, asked_for: float | None = None) -> float:
         """Say how many seconds to wait now: at least what is asked for, but for half a minute."""
         pause = self._seconds * jitter.uniform(0.5, 1.0)
-        self._seconds = min(2 * self._seconds, self._most_seconds)
+        self._seconds = min(2 * self._seconds, 2.0)
         return max(pause, min(asked_for or 0.0, 30.0) * jitter.uniform(1.0, 1.2))
 
 
