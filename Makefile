@@ -7,19 +7,38 @@ PUBLISHED := tests/published_clients
 CARGO_DENY := 0.20.2
 
 OURS := target/venv-ours
+REDIS := target/venv-redis
+CYCLES := THROTTLE_BIN=target/release/throttle $(OURS)/bin/python python_client/benches/cycles.py \
+    --published target/venv-0.5.13/bin/python $(if $(QUICK),--quick)
 
-.PHONY: run test test-rust test-python test-clients compare-clients audit
+# The published server, to compare with; where it cannot be installed, it is left out.
+UPSTREAM_VERSION := 0.5.13
+UPSTREAM ?= target/bench/upstream/bin/throttle
+BENCH := target/release/throttle-bench
+MEASURED = target/bench/results.json $(wildcard target/bench/python.json)
+
+.PHONY: run test test-rust test-bench test-python test-clients compare-clients audit \
+    bench bench-servers bench-python bench-room bench-report bench-docs
 
 run:
 	cargo run --release
 
-test: test-rust test-python test-clients
+test: test-rust test-bench test-python test-clients
 
 test-rust:
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# The benchmark itself: that it works, not how fast anything is.
+test-bench:
+	cargo build
+	cargo clippy --package throttle-bench --all-targets -- -D warnings
+	cargo test --package throttle-bench
+	cargo run --package throttle-bench -- run --smoke --throttle target/debug/throttle \
+	    --out target/bench/smoke.json
+	cargo run --package throttle-bench -- report target/bench/smoke.json
 
 # Our own Python client, against the real server.
 test-python: $(OURS)/.installed
@@ -38,16 +57,54 @@ test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
 	THROTTLE_LOCK_BY=peer THROTTLE_BIN=target/debug/throttle \
 	    $(OURS)/bin/python -m pytest -q -p no:asyncio $(PUBLISHED)
 
+# How fast everything is, beside what else one could use. Half an hour; QUICK=1 takes two minutes,
+# and leaves out the pure room. Afterwards `make bench-docs` writes the figures into the docs. One
+# after the other, for they would disturb each other.
+bench:
+	$(MAKE) bench-servers
+	-$(MAKE) bench-python
+	$(if $(QUICK),,$(MAKE) bench-room)
+	$(MAKE) bench-report
+
+bench-report:
+	$(BENCH) report $(MEASURED) $(if $(QUICK),,--room target/criterion)
+
+bench-servers: $(UPSTREAM)
+	cargo build --release --workspace
+	$(BENCH) run --upstream $(UPSTREAM) $(if $(QUICK),--quick)
+
+bench-room:
+	cargo bench --package throttle-bench --bench room
+
+bench-docs:
+	cargo build --release --workspace
+	$(BENCH) report $(MEASURED) --room target/criterion --docs docs
+
+target/bench/upstream/bin/throttle:
+	cargo install throttle-server --version $(UPSTREAM_VERSION) --locked --quiet \
+	    --root target/bench/upstream --target-dir target/bench/build \
+	    || echo "throttle-server $(UPSTREAM_VERSION) cannot be installed: it is left out"
+
 # Lock cycles a second: our Python client beside the published one.
 compare-clients: target/venv-0.5.13/.installed $(OURS)/.installed
 	cargo build --release
-	THROTTLE_BIN=target/release/throttle $(OURS)/bin/python python_client/benches/cycles.py \
-	    0.5.13=target/venv-0.5.13/bin/python ours=$(OURS)/bin/python
+	$(CYCLES)
+
+# The same, and the published one on its own server, and redis-py, if there is a redis-server; all
+# rounds go to target/bench/python.json. QUICK=1 takes less than 20 seconds, else it is 90.
+bench-python: $(UPSTREAM) target/venv-0.5.13/.installed $(REDIS)/.installed $(OURS)/.installed
+	cargo build --release
+	$(CYCLES) --upstream $(UPSTREAM) --redis $(REDIS)/bin/python --json target/bench/python.json
 
 $(OURS)/.installed: python_client/pyproject.toml python_client/requirements-dev.txt
 	python3 -m venv $(OURS)
 	$(OURS)/bin/python -m pip install --quiet --requirement python_client/requirements-dev.txt
 	$(OURS)/bin/python -m pip install --quiet --editable python_client
+	touch $@
+
+$(REDIS)/.installed: python_client/requirements-bench.txt
+	python3 -m venv $(REDIS)
+	$(REDIS)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 target/venv-%/.installed: $(PUBLISHED)/requirements-%.txt
