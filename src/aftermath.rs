@@ -12,6 +12,10 @@ use crate::{
 /// A log line names no more locks than this.
 const LONGEST_LIST: usize = 10;
 
+/// Of peers that expire together no more than this are named, each in a line of its own: whoever
+/// has lost thousands at once reads no further, and others wait meanwhile.
+const MOST_NAMED: usize = 10;
+
 /// Collected under the lock, followed after it.
 #[derive(Default)]
 pub struct Aftermath {
@@ -50,12 +54,16 @@ impl Aftermath {
         if self.has_recovery_ended {
             info!(target: "throttle", "recovery window is over, locks are granted from now on");
         }
-        for (peer, name, held) in self.expired {
+        let more = self.expired.len().saturating_sub(MOST_NAMED);
+        for (peer, name, held) in self.expired.into_iter().take(MOST_NAMED) {
             let named = name.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
             warn!(
                 target: "throttle", peer = peer.0, name = name.as_deref(), locks = held.len();
                 "expired peer {peer}{named}, held {}", listed(&held)
             );
+        }
+        if more > 0 {
+            warn!(target: "throttle", more; "expired {more} more peers that held locks");
         }
     }
 }

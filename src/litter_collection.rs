@@ -50,7 +50,7 @@ mod tests {
 
     /// Waits until the second peer has the permit, and returns how long that took.
     async fn time_until_granted(state: &Arc<State>, waiting: PeerId) -> Duration {
-        let Ok(Progress::Pending(Some(waiter))) = state.ask_for(waiting, "A") else {
+        let Ok(Progress::Pending(Some(mut waiter))) = state.ask_for(waiting, "A") else {
             panic!("the permit is free");
         };
         #[expect(clippy::disallowed_methods, reason = "the time is paused")]
@@ -101,9 +101,11 @@ mod tests {
         }
         state.heartbeat(holder, Duration::from_secs(1)).unwrap();
 
-        assert_is(Duration::from_secs(1), time_until_granted(&state, waiting).await);
+        // Others have their turns in between.
+        let took = time_until_granted(&state, waiting).await;
+        assert!((1_000..1_200).contains(&took.as_millis()), "{took:?}");
 
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(1, state.peers().len());
         assert_eq!(0, state.remove_expired().await);
     }

@@ -2,25 +2,58 @@
 //!
 //! Nothing is global: each server has a registry of its own. Gauges are set when somebody looks,
 //! from what the books count anyway; this costs O(semaphores), however many peers there are.
+//!
+//! What is shown of each semaphore is written by hand. The registry would copy names and labels of
+//! each line several times: with a thousand semaphores a scrape would hold up requests for ten
+//! times as long.
+
+use std::fmt::{self, Write};
 
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+    IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
 };
 
-use crate::state::Overview;
+use crate::{semaphore::SemaphoreSnapshot, state::Overview};
+
+/// A gauge of each semaphore.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&SemaphoreSnapshot, &mut String) -> fmt::Result,
+}
+
+const FAMILIES: [Family; 4] = [
+    Family {
+        name: "throttle_count",
+        help: "Accumulated count of all active leases",
+        value: |semaphore, text| write!(text, "{}", semaphore.acquired),
+    },
+    Family {
+        name: "throttle_full_count",
+        help: "New leases which would increase the count beyond this limit are pending.",
+        value: |semaphore, text| write!(text, "{}", semaphore.max),
+    },
+    Family {
+        name: "throttle_longest_pending_sec",
+        help: "Time the longest pending peer is waiting until now, to acquire a lock to a \
+               semaphore.",
+        value: |semaphore, text| write!(text, "{}", semaphore.longest_pending.as_secs_f64()),
+    },
+    Family {
+        name: "throttle_pending",
+        help: "Accumulated count of all pending leases",
+        value: |semaphore, text| write!(text, "{}", semaphore.pending),
+    },
+];
 
 /// The registry of this server, and what is registered there.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    count: GaugeVec,
-    full_count: GaugeVec,
     log_dropped: IntCounterVec,
-    longest_pending_sec: GaugeVec,
     num_404: IntCounter,
     peers: IntGauge,
-    pending: GaugeVec,
     recovering: IntGauge,
     refused: IntCounterVec,
     waiters: IntGauge,
@@ -36,9 +69,6 @@ impl Metrics {
     /// None in practice: the names are valid, and each is registered once.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let gauges = |name: &str, help: &str| {
-            registered(&registry, GaugeVec::new(Opts::new(name, help), &["semaphore"]))
-        };
         let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help));
         let refused = Opts::new(
             "throttle_refused_total",
@@ -51,20 +81,9 @@ impl Metrics {
         let num_404 =
             IntCounter::new("throttle_num_404", "Number of Get requests to unknown resource.");
         Ok(Metrics {
-            count: gauges("throttle_count", "Accumulated count of all active leases")?,
-            full_count: gauges(
-                "throttle_full_count",
-                "New leases which would increase the count beyond this limit are pending.",
-            )?,
-            longest_pending_sec: gauges(
-                "throttle_longest_pending_sec",
-                "Time the longest pending peer is waiting until now, to acquire a lock to a \
-                 semaphore.",
-            )?,
             log_dropped: registered(&registry, IntCounterVec::new(log_dropped, &["sink"]))?,
             num_404: registered(&registry, num_404)?,
             peers: gauge("throttle_peers", "Peers with a lease.")?,
-            pending: gauges("throttle_pending", "Accumulated count of all pending leases")?,
             recovering: gauge(
                 "throttle_recovering",
                 "1 while a recovery window lasts and no lock is granted, else 0.",
@@ -91,14 +110,6 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "it cannot fail, see below")]
     pub fn render(&self, now: &Overview, log_dropped: &[(&str, u64)]) -> String {
         let _looking = self.looking.lock();
-        for semaphore in &now.semaphores {
-            let labels = &[semaphore.name.as_ref()];
-            self.count.with_label_values(labels).set(semaphore.acquired as f64);
-            self.full_count.with_label_values(labels).set(semaphore.max as f64);
-            let longest_pending = semaphore.longest_pending.as_secs_f64();
-            self.longest_pending_sec.with_label_values(labels).set(longest_pending);
-            self.pending.with_label_values(labels).set(semaphore.pending as f64);
-        }
         for (sink, total) in log_dropped {
             let counter = self.log_dropped.with_label_values(&[*sink]);
             counter.inc_by(total.saturating_sub(counter.get()));
@@ -106,10 +117,46 @@ impl Metrics {
         self.peers.set(now.peers as i64);
         self.waiters.set(now.waiters as i64);
         self.recovering.set(now.recovery_left.is_some().into());
-        // The encoder refuses empty families, which `gather` leaves out, and failing writers; the
-        // writer is a string.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("metrics are encoded")
+        let mut text = String::new();
+        // A string takes all that is written to it; and the encoder refuses nothing but empty
+        // families, which `gather` leaves out.
+        of_semaphores(&now.semaphores, &mut text).expect("strings can be written to");
+        let others = self.registry.gather();
+        TextEncoder::new().encode_utf8(&others, &mut text).expect("metrics are encoded");
+        text
     }
+}
+
+fn of_semaphores(semaphores: &[SemaphoreSnapshot], text: &mut String) -> fmt::Result {
+    let labels: Vec<String> = semaphores.iter().map(|semaphore| label(&semaphore.name)).collect();
+    if semaphores.is_empty() {
+        return Ok(());
+    }
+    for Family { name, help, value } in &FAMILIES {
+        write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n")?;
+        for (semaphore, label) in semaphores.iter().zip(&labels) {
+            text.extend([*name, label]);
+            value(semaphore, text)?;
+            text.push('\n');
+        }
+    }
+    Ok(())
+}
+
+/// The label of a semaphore, its name quoted as the text format wants it.
+fn label(name: &str) -> String {
+    let mut label = String::with_capacity(name.len() + 16);
+    label.push_str("{semaphore=\"");
+    for letter in name.chars() {
+        match letter {
+            '\\' => label.push_str("\\\\"),
+            '"' => label.push_str("\\\""),
+            '\n' => label.push_str("\\n"),
+            letter => label.push(letter),
+        }
+    }
+    label.push_str("\"} ");
+    label
 }
 
 fn registered<C: Collector + Clone + 'static>(
@@ -161,23 +208,23 @@ throttle_count{semaphore=\"A\"} 3
 # HELP throttle_full_count New leases which would increase the count beyond this limit are pending.
 # TYPE throttle_full_count gauge
 throttle_full_count{semaphore=\"A\"} 42
-# HELP throttle_log_dropped_total Log lines that were dropped, for nobody took them in time.
-# TYPE throttle_log_dropped_total counter
-throttle_log_dropped_total{sink=\"gelf\"} 7
-throttle_log_dropped_total{sink=\"stderr\"} 0
 # HELP throttle_longest_pending_sec Time the longest pending peer is waiting until now, to acquire \
 a lock to a semaphore.
 # TYPE throttle_longest_pending_sec gauge
 throttle_longest_pending_sec{semaphore=\"A\"} 1.5
+# HELP throttle_pending Accumulated count of all pending leases
+# TYPE throttle_pending gauge
+throttle_pending{semaphore=\"A\"} 2
+# HELP throttle_log_dropped_total Log lines that were dropped, for nobody took them in time.
+# TYPE throttle_log_dropped_total counter
+throttle_log_dropped_total{sink=\"gelf\"} 7
+throttle_log_dropped_total{sink=\"stderr\"} 0
 # HELP throttle_num_404 Number of Get requests to unknown resource.
 # TYPE throttle_num_404 counter
 throttle_num_404 1
 # HELP throttle_peers Peers with a lease.
 # TYPE throttle_peers gauge
 throttle_peers 3
-# HELP throttle_pending Accumulated count of all pending leases
-# TYPE throttle_pending gauge
-throttle_pending{semaphore=\"A\"} 2
 # HELP throttle_recovering 1 while a recovery window lasts and no lock is granted, else 0.
 # TYPE throttle_recovering gauge
 throttle_recovering 1

@@ -159,6 +159,7 @@ fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpS
             }));
         let watch = Watch::start(Allowed { head: header_timeout, idle: KEEP_ALIVE });
         let watched = move |stream: TcpStream| {
+            connections::send_at_once(&stream);
             connections::limit_silence(&stream);
             let peer = stream.peer_addr().ok();
             ready(Ok((watch.over(stream), peer)))

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     aftermath::Aftermath,
@@ -25,8 +25,13 @@ use crate::{
 /// unless the machine's clock was set back. They stay below 2^53 until the year 2109.
 const TOKENS_A_MS: u32 = 11;
 
-/// How many entries of the expiry index the litter collection looks at before others have a turn.
-const COLLECTOR_SLICE: usize = 1_000;
+/// How many entries of the expiry index the litter collection clears away at once, or whoever looks
+/// at everything. That takes some ten microseconds, as much as a few requests.
+const COLLECTOR_SLICE: usize = 200;
+
+/// How long the litter collection sleeps after a slice during which somebody else came: on one core
+/// the others would have to wait for the scheduler otherwise.
+const COLLECTOR_PAUSE: Duration = Duration::from_millis(1);
 
 /// Debug builds recount the books after each operation while there are no more peers than this.
 const CHECKED_PEERS: usize = 32;
@@ -48,6 +53,8 @@ struct Inner {
     effects: Effects,
     /// When the litter collection will look again without a nudge.
     collector_wakes_at: Timestamp,
+    /// How often somebody came through the door.
+    visits: u64,
 }
 
 /// What an operator sets for the state as a whole.
@@ -132,6 +139,7 @@ impl State {
                 waiters: Waiters::with_max(settings.max_waiters),
                 effects: Effects::new(),
                 collector_wakes_at: Timestamp::default(),
+                visits: 0,
             }),
             nudge: Notify::new(),
         })
@@ -265,6 +273,7 @@ impl State {
     /// turn in between.
     pub async fn remove_expired(&self) -> usize {
         let mut expired = 0;
+        let mut visits = self.inner.lock().visits;
         loop {
             let (count, is_done) = self.apply(|leases, now, fx| {
                 let count = leases.expire(now, COLLECTOR_SLICE, fx);
@@ -274,7 +283,17 @@ impl State {
             if is_done {
                 return expired;
             }
-            tokio::task::yield_now().await;
+            // The slice was one visit.
+            let others = self.inner.lock().visits - visits > 1;
+            visits += 1;
+            if others {
+                sleep(COLLECTOR_PAUSE).await;
+                visits = self.inner.lock().visits;
+            } else {
+                // On one core nobody else could have come: they get the core now, if they want it.
+                std::thread::yield_now();
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -324,7 +343,8 @@ impl State {
     ) -> S {
         let mut aftermath = Aftermath::default();
         let mut inner = self.inner.lock();
-        let Inner { leases, waiters, effects, collector_wakes_at } = &mut *inner;
+        let Inner { leases, waiters, effects, collector_wakes_at, visits } = &mut *inner;
+        *visits += 1;
         let now = self.clock.now();
         let result = operation(leases, waiters, now, effects);
         for effect in effects.drain(..) {

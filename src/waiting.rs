@@ -137,8 +137,8 @@ impl Waiter {
         Waiter { registry, place, outcome }
     }
 
-    /// Waits until the ask ends, but no longer than `block_for`.
-    pub async fn outcome(mut self, block_for: Duration) -> Outcome {
+    /// Waits until the ask ends, but no longer than `block_for`. To be called once.
+    pub async fn outcome(&mut self, block_for: Duration) -> Outcome {
         match timeout(block_for, &mut self.outcome).await {
             Ok(Ok(outcome)) => outcome,
             // Either the waiters were closed, or time is over. An outcome that is being sent at
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn outcome_that_came_before_the_wait_is_not_lost() {
         let (state, peers) = state();
-        let waiter = park(&state, peers[1]);
+        let mut waiter = park(&state, peers[1]);
 
         state.release(peers[0], "A").unwrap();
 
@@ -203,10 +203,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wait_that_is_over_deregisters_one_waiter_and_no_other() {
         let (state, peers) = state();
-        let (patient, hasty) = (park(&state, peers[1]), park(&state, peers[1]));
+        let (mut patient, mut hasty) = (park(&state, peers[1]), park(&state, peers[1]));
         assert_eq!(2, parked(&state));
 
         assert_eq!(Outcome::StillPending, hasty.outcome(Duration::from_secs(1)).await);
+        drop(hasty);
 
         assert_eq!(1, parked(&state));
         assert!(state.remove_peer(peers[1]));
@@ -227,7 +228,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn shutdown_ends_all_waits_those_to_come_included() {
         let (state, peers) = state();
-        let before = park(&state, peers[1]);
+        let mut before = park(&state, peers[1]);
 
         state.shut_down();
 
@@ -239,9 +240,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn endless_wait_does_not_overflow() {
         let (state, peers) = state();
-        let waiter = park(&state, peers[1]);
+        let mut waiter = park(&state, peers[1]);
 
-        let waiting = tokio::spawn(waiter.outcome(Duration::MAX));
+        let waiting = tokio::spawn(async move { waiter.outcome(Duration::MAX).await });
         tokio::task::yield_now().await;
         state.release(peers[0], "A").unwrap();
 

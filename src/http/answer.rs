@@ -17,6 +17,7 @@ use actix_web::{
     web::Bytes,
 };
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::duration;
 use crate::{
@@ -80,21 +81,27 @@ impl Touched {
 
     /// A JSON integer.
     pub fn number(self, status: StatusCode, number: u64) -> HttpResponse {
-        self.mark(with_body(status, JSON, number.to_string()))
+        self.mark(with_body(status, JSON, itoa::Buffer::new().format(number).to_owned()))
     }
 
     fn mark(self, mut response: HttpResponse) -> HttpResponse {
         let headers = response.headers_mut();
-        // Appending is cheaper than replacing what is not there. Digits and letters are always a
-        // header value.
-        if let Ok(expires_in) = duration::milliseconds(self.expires_in).try_into() {
-            headers.append(EXPIRES_IN, expires_in);
-        }
+        // Appending is cheaper than replacing what is not there.
+        headers.append(EXPIRES_IN, value(duration::whole_milliseconds(self.expires_in), "ms"));
         if let Some(token) = self.token {
-            headers.append(TOKEN, token.number().into());
+            headers.append(TOKEN, value(token.number(), ""));
         }
         response
     }
+}
+
+/// A number and its unit, written by hand: this is on the way of every request.
+#[expect(clippy::expect_used, reason = "digits and letters are always a header value")]
+fn value(number: u64, unit: &str) -> HeaderValue {
+    let mut digits = itoa::Buffer::new();
+    let mut text = SmallVec::<[u8; 24]>::from_slice(digits.format(number).as_bytes());
+    text.extend_from_slice(unit.as_bytes());
+    HeaderValue::from_bytes(&text).expect("digits and letters")
 }
 
 /// On the way of every request, hence without a builder.

@@ -1,11 +1,18 @@
 //! What the routes that ask for locks have in common: for how long a request may wait, and how it
 //! is answered.
 
-use std::{borrow::Cow, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use actix_web::{HttpResponse, http::StatusCode};
 
-use super::{Answer, Api, answer::Touched, duration, error::Refusal, path};
+use super::{Answer, Api, LaterAnswer, answer::Touched, duration, error::Refusal, path};
 use crate::{
     semaphore::{Error, PeerId, Progress},
     state::Asked,
@@ -53,7 +60,7 @@ impl Patience {
             Progress::Pending(None) => pending(peer, expires_in).into(),
             Progress::Pending(Some(waiter)) => {
                 let block_for = self.block_for.min(api.limits.max_block_for);
-                Answer::Later(Box::pin(wait(api.clone(), waiter, block_for, peer)))
+                Answer::Later(wait(api.clone(), waiter, block_for, peer))
             }
         }
     }
@@ -69,39 +76,41 @@ pub fn query_duration(name: &str, text: &str) -> Result<Duration, Refusal> {
 }
 
 /// Parks the request until its ask ends, but no longer than `block_for`.
-async fn wait(
-    api: Rc<Api>,
-    waiter: Waiter,
-    block_for: Duration,
-    peer: PeerId,
-) -> Result<HttpResponse, Refusal> {
-    // Boxed, for a future that is handed on by value lies in each one that it passes through.
-    match unless_flooded(Box::pin(waiter.outcome(block_for))).await {
-        Outcome::Acquired { token, expires_in } => {
-            Ok(acquired(peer, Touched { expires_in, token: Some(token) }))
+///
+/// A block, for an `async fn` would keep its arguments twice; this is what a parked request takes.
+fn wait(api: Rc<Api>, mut waiter: Waiter, block_for: Duration, peer: PeerId) -> LaterAnswer {
+    Box::pin(async move {
+        let outcome = unless_flooded(pin!(waiter.outcome(block_for))).await;
+        drop(waiter);
+        match outcome {
+            Outcome::Acquired { token, expires_in } => {
+                Ok(acquired(peer, Touched { expires_in, token: Some(token) }))
+            }
+            // The lease may have been renewed meanwhile, or have ended this very moment.
+            Outcome::StillPending => {
+                let (_, expires_in) = api.state.is_acquired(peer)?;
+                Ok(pending(peer, expires_in))
+            }
+            Outcome::Withdrawn => Err(Refusal::Withdrawn),
+            Outcome::PeerGone => Err(Error::UnknownPeer.into()),
         }
-        // The lease may have been renewed meanwhile, or have ended this very moment.
-        Outcome::StillPending => {
-            let (_, expires_in) = api.state.is_acquired(peer)?;
-            Ok(pending(peer, expires_in))
-        }
-        Outcome::Withdrawn => Err(Refusal::Withdrawn),
-        Outcome::PeerGone => Err(Error::UnknownPeer.into()),
-    }
+    })
 }
 
 /// Ends a wait whose connection is flooded with further requests: while its buffer is full, actix
 /// polls the parked one without end, which would keep a core busy until the wait is over.
-async fn unless_flooded(mut wait: impl Future<Output = Outcome> + Unpin) -> Outcome {
+fn unless_flooded<F>(mut wait: Pin<&mut F>) -> impl Future<Output = Outcome>
+where
+    F: Future<Output = Outcome>,
+{
     let mut polls = 0;
-    poll_fn(|context| {
+    poll_fn(move |context| {
         polls += 1;
         if polls > MOST_POLLS {
             return Poll::Ready(Outcome::StillPending);
         }
-        Pin::new(&mut wait).poll(context)
+        wait.as_mut().poll(context)
     })
-    .await
 }
 
 fn acquired(peer: PeerId, touched: Touched) -> HttpResponse {

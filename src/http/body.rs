@@ -2,16 +2,15 @@
 
 use std::{
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
-    task::Poll,
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use actix_web::{
     HttpMessage,
     body::{BodyStream, MessageBody},
     dev::{Payload, ServiceRequest},
-    error::PayloadError,
     http::header,
     web::Bytes,
 };
@@ -23,86 +22,101 @@ use crate::{fields, nearest};
 
 /// Reads a body to its end, also where nobody wants it: an unread one would cost the connection.
 ///
-/// What is left unread stays with the request.
+/// What is left unread stays with the request, and so does what was refused.
 ///
 /// # Errors
 /// [`Refusal::NotJson`] for a body that is not declared as JSON, whether anybody wants it or not;
 /// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BadBody`] where the connection
 /// broke off or the framing is wrong.
 pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes, Refusal> {
-    let mut payload = request.take_payload();
+    let payload = request.take_payload();
     let length = declared_length(request);
     // Where an upgrade is asked for, actix would hand on all that follows as if it were a body.
     let is_framed = length.is_some() || request.headers().contains_key(header::TRANSFER_ENCODING);
     if matches!(payload, Payload::None) || !is_framed {
         return Ok(Bytes::new());
     }
-    let Limits { max_body, body_timeout, .. } = *limits;
-    let all = match length {
-        Some(length) if length > max_body as u64 => Some(Ok(None)),
-        _ => within(body_timeout, pin!(collect(&mut payload, max_body))).await,
+    let mut reading = Reading::new(payload, limits);
+    let read = match length {
+        Some(length) if length > limits.max_body as u64 => Err(reading.too_large()),
+        _ => poll_fn(|context| reading.poll(context)).await,
     };
-    let refusal = match all {
-        Some(Ok(Some(bytes))) => {
-            if !bytes.is_empty() {
-                check_content_type(request)?;
-            }
-            return Ok(bytes);
-        }
-        Some(Ok(None)) => Refusal::BodyTooLarge { limit: max_body },
-        Some(Err(error)) => {
-            let expected = "a body that is sent to its end";
-            Refusal::BadBody { reason: error.to_string(), expected }
-        }
-        None => Refusal::BodyTooSlow { limit: body_timeout },
-    };
-    request.set_payload(payload);
-    Err(refusal)
-}
-
-/// All of a body, or `None` if that is longer than `max` bytes. Nearly all bodies come in one
-/// piece, which is handed on without a copy.
-async fn collect(payload: &mut Payload, max: usize) -> Result<Option<Bytes>, PayloadError> {
-    let mut stream = pin!(BodyStream::new(payload));
-    let mut first = Bytes::new();
-    let mut all = Vec::new();
-    while let Some(piece) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
-        let piece = piece?;
-        if all.len().max(first.len()) + piece.len() > max {
-            return Ok(None);
-        }
-        if first.is_empty() {
-            first = piece;
-            continue;
-        }
-        if all.is_empty() {
-            all.extend_from_slice(&first);
-        }
-        all.extend_from_slice(&piece);
+    let accepted = read.and_then(|body| match body.is_empty() {
+        true => Ok(body),
+        false => check_content_type(request).map(|()| body),
+    });
+    if accepted.is_err() {
+        request.set_payload(reading.payload);
     }
-    Ok(Some(if all.is_empty() { first } else { all.into() }))
+    accepted
 }
 
-/// What comes out of `future`, unless that takes longer than `limit`.
-///
-/// The first look at a body comes too early: actix hands on what it has received of it only after
-/// that, which is nearly always all of it. So the timer is set at the second look.
-async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
-    let mut polls = 0;
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
+/// A body that is being read. By hand, for each request carries this along while it is parked.
+struct Reading<'a> {
+    payload: Payload,
+    limits: &'a Limits,
+    /// Nearly all bodies come in one piece, which is handed on without a copy.
+    first: Bytes,
+    /// All pieces, where there are more.
+    all: Vec<u8>,
+    was_polled: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(payload: Payload, limits: &'a Limits) -> Self {
+        let (first, all) = (Bytes::new(), Vec::new());
+        Reading { payload, limits, first, all, was_polled: false, timer: None }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Refusal>> {
+        loop {
+            match pin!(BodyStream::new(&mut self.payload)).poll_next(context) {
+                Poll::Ready(Some(Ok(piece))) => self.add(piece)?,
+                Poll::Ready(Some(Err(error))) => {
+                    let expected = "a body that is sent to its end";
+                    let reason = error.to_string();
+                    return Poll::Ready(Err(Refusal::BadBody { reason, expected }));
+                }
+                Poll::Ready(None) if self.all.is_empty() => {
+                    return Poll::Ready(Ok(mem::take(&mut self.first)));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(mem::take(&mut self.all).into())),
+                Poll::Pending => return self.poll_timer(context).map(Err),
+            }
         }
-        polls += 1;
-        if polls == 1 {
+    }
+
+    fn add(&mut self, piece: Bytes) -> Result<(), Refusal> {
+        if self.all.len().max(self.first.len()) + piece.len() > self.limits.max_body {
+            return Err(self.too_large());
+        }
+        if self.first.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// The first look at a body comes too early: actix hands on what it has received of it only
+    /// after that, which is nearly always all of it. So the timer is set at the second look.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Refusal> {
+        if !mem::replace(&mut self.was_polled, true) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        timer.as_mut().poll(context).map(|()| None)
-    })
-    .await
+        let limit = self.limits.body_timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(context).map(|()| Refusal::BodyTooSlow { limit })
+    }
+
+    fn too_large(&self) -> Refusal {
+        Refusal::BodyTooLarge { limit: self.limits.max_body }
+    }
 }
 
 /// The length of the body as the head has it. actix has refused what is no number.
@@ -156,6 +170,9 @@ fn check_content_type(request: &ServiceRequest) -> Result<(), Refusal> {
     let Some(declared) = request.headers().get(header::CONTENT_TYPE) else {
         return Err(Refusal::NotJson { found: "the request declares none".to_owned() });
     };
+    if declared == "application/json" {
+        return Ok(());
+    }
     let declared = String::from_utf8_lossy(declared.as_bytes());
     let essence = declared.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json")

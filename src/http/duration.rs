@@ -1,6 +1,6 @@
 //! Durations on the wire: humantime strings such as `30s`, `1500ms`, `1s 500ms` or `1.5s`.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserializer, de};
 
@@ -35,11 +35,12 @@ fn whole(text: &str) -> Option<Duration> {
 
 /// A duration as all answers show it, such as `299500ms`.
 pub fn milliseconds(duration: Duration) -> String {
-    // Leases end within 584 years; and smaller integers are quicker to write.
-    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut text = String::with_capacity(24);
-    let _ = write!(text, "{ms}ms");
-    text
+    format!("{}ms", whole_milliseconds(duration))
+}
+
+/// A duration in whole milliseconds. Saturates after 584 million years.
+pub fn whole_milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// For `#[serde(deserialize_with)]`: a JSON string that holds a duration.

@@ -30,6 +30,7 @@ use actix_web::{
         ConnectionType, Method, Uri,
         header::{HeaderMap, HeaderValue},
     },
+    web::Bytes,
 };
 use smallvec::SmallVec;
 
@@ -77,35 +78,62 @@ enum Answer {
     Later(LaterAnswer),
 }
 
+/// How far a request has come.
+enum Begun {
+    /// It is answered.
+    Answered(HttpResponse),
+    /// It is parked, and may still be refused.
+    Parked(LaterAnswer, Asker),
+}
+
 /// Answers one request.
 ///
 /// # Errors
 /// None: refusals are answers too. The signature is actix's.
-pub async fn serve(api: Rc<Api>, mut request: ServiceRequest) -> Result<ServiceResponse, Error> {
-    let connection = request.request().conn_data::<Rc<Connection>>();
-    let answering = connection.map(Connection::answer);
-    let body = body::read(&mut request, &api.limits).await;
-    // Only now: a request that is sent by halves shall not hold up a shutdown.
-    let entered = api.in_flight.enter();
-    let mut response = match body.and_then(|body| route(&api, &request, &body)) {
-        Ok(Answer::Now(response)) => response,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "that would keep its arguments twice, also while parked"
+)]
+pub fn serve(
+    api: Rc<Api>,
+    mut request: ServiceRequest,
+) -> impl Future<Output = Result<ServiceResponse, Error>> {
+    async move {
+        let connection = request.request().conn_data::<Rc<Connection>>();
+        let answering = connection.map(Connection::answer);
+        let body = body::read(&mut request, &api.limits).await;
+        // Only now: a request that is sent by halves shall not hold up a shutdown.
+        let entered = api.in_flight.enter();
+        let mut response = match begin(&api, &mut request, body) {
+            Begun::Answered(response) => response,
+            Begun::Parked(answer, asker) => {
+                answer.await.unwrap_or_else(|refusal| refusal.respond(&asker, &api.metrics))
+            }
+        };
+        response.headers_mut().append(answer::INSTANCE, api.instance.clone());
+        if api.in_flight.is_draining() {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        Ok(request.into_response(answer::in_flight_until_written(response, &entered, answering)))
+    }
+}
+
+/// Decides about a request whose body has arrived or was refused.
+fn begin(api: &Rc<Api>, request: &mut ServiceRequest, body: Result<Bytes, Refusal>) -> Begun {
+    match body.and_then(|body| route(api, request, &body)) {
+        Ok(Answer::Now(response)) => Begun::Answered(response),
         Ok(Answer::Later(answer)) => {
-            let asker = Asker::of(&request);
-            let_go_of_head(&mut request);
-            answer.await.unwrap_or_else(|refusal| refusal.respond(&asker, &api.metrics))
+            let asker = Asker::of(request);
+            let_go_of_head(request);
+            Begun::Parked(answer, asker)
         }
         Err(refusal) => {
-            let response = refusal.respond(&Asker::of(&request), &api.metrics);
+            let response = refusal.respond(&Asker::of(request), &api.metrics);
             // Were a body that was left unread dropped before, actix would wait for the rest of it,
             // however long that takes, instead of closing the connection.
-            answer::keep_until_written(response, request.take_payload())
+            Begun::Answered(answer::keep_until_written(response, request.take_payload()))
         }
-    };
-    response.headers_mut().append(answer::INSTANCE, api.instance.clone());
-    if api.in_flight.is_draining() {
-        response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(request.into_response(answer::in_flight_until_written(response, &entered, answering)))
 }
 
 /// The table of routes.

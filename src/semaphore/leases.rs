@@ -21,7 +21,7 @@ use super::{
 };
 
 /// How many entries of the expiry index an operation looks at before it does its own work.
-pub(super) const SLICE: usize = 16;
+pub(super) const SLICE: usize = 4;
 
 /// A semaphore and a count, as a caller names them. The count is not checked yet.
 pub type Wanted<'a> = (&'a str, i64);

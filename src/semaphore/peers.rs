@@ -151,8 +151,10 @@ impl Peers {
     /// Lets the lease end `expires_in` from now. O(1) where that extends it.
     pub(super) fn renew(&mut self, ix: PeerIx, expires_in: Duration, now: Timestamp) {
         let valid_until = now.after(expires_in);
-        self[ix].valid_until = valid_until;
-        if self.expiry.at(ix).is_some_and(|at| valid_until < at) {
+        let before = std::mem::replace(&mut self[ix].valid_until, valid_until);
+        // An entry of the index is never late, so it need not be looked at where the lease does not
+        // shrink: with a million peers that look would cost as much as all the rest.
+        if valid_until < before && self.expiry.at(ix).is_some_and(|at| valid_until < at) {
             self.expiry.change(ix, valid_until);
         }
     }

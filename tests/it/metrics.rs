@@ -28,25 +28,25 @@ throttle_count{semaphore=\"B\"} 0
 # TYPE throttle_full_count gauge
 throttle_full_count{semaphore=\"A\"} 42
 throttle_full_count{semaphore=\"B\"} 7
-# HELP throttle_log_dropped_total Log lines that were dropped, for nobody took them in time.
-# TYPE throttle_log_dropped_total counter
-throttle_log_dropped_total{sink=\"gelf\"} 0
-throttle_log_dropped_total{sink=\"stderr\"} 0
 # HELP throttle_longest_pending_sec Time the longest pending peer is waiting until now, to acquire \
 a lock to a semaphore.
 # TYPE throttle_longest_pending_sec gauge
 throttle_longest_pending_sec{semaphore=\"A\"} 0
 throttle_longest_pending_sec{semaphore=\"B\"} 0
+# HELP throttle_pending Accumulated count of all pending leases
+# TYPE throttle_pending gauge
+throttle_pending{semaphore=\"A\"} 0
+throttle_pending{semaphore=\"B\"} 0
+# HELP throttle_log_dropped_total Log lines that were dropped, for nobody took them in time.
+# TYPE throttle_log_dropped_total counter
+throttle_log_dropped_total{sink=\"gelf\"} 0
+throttle_log_dropped_total{sink=\"stderr\"} 0
 # HELP throttle_num_404 Number of Get requests to unknown resource.
 # TYPE throttle_num_404 counter
 throttle_num_404 0
 # HELP throttle_peers Peers with a lease.
 # TYPE throttle_peers gauge
 throttle_peers 0
-# HELP throttle_pending Accumulated count of all pending leases
-# TYPE throttle_pending gauge
-throttle_pending{semaphore=\"A\"} 0
-throttle_pending{semaphore=\"B\"} 0
 # HELP throttle_recovering 1 while a recovery window lasts and no lock is granted, else 0.
 # TYPE throttle_recovering gauge
 throttle_recovering 0

@@ -1,6 +1,6 @@
 //! `POST /new_peer`, `/peers/{id}`, `/peers/`, `POST /remove_expired`.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, thread, time::Duration};
 
 use crate::{client::eventually, server::Server};
 
@@ -105,4 +105,23 @@ fn expired_peer_is_unknown_and_its_permits_are_free() {
     assert_eq!((400, "Unknown peer"), response.pair());
     let line = format!("WARN  throttle] expired peer {peer}, held 1 of `A`");
     eventually(&line, || server.stderr().contains(&line));
+}
+
+#[test]
+fn of_many_peers_that_expire_together_the_first_are_named() {
+    let server = Server::with_max(100);
+    let peers: Vec<u64> = (0..30).map(|_| server.new_peer()).collect();
+    for peer in &peers {
+        server.acquire(*peer, "A", 1);
+        server.put(&format!("/peers/{peer}"), r#"{"expires_in":"3s"}"#);
+    }
+
+    // All leases end while the server stands still, hence together.
+    server.signal("STOP");
+    thread::sleep(Duration::from_secs(4));
+    server.signal("CONT");
+
+    let rest = "WARN  throttle] expired 20 more peers that held locks";
+    eventually(rest, || server.stderr().contains(rest));
+    assert_eq!(10, server.stderr().matches("expired peer ").count());
 }
