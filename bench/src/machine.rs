@@ -10,7 +10,9 @@ pub fn describe(facts: &mut BTreeMap<String, String>) {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     facts.insert("processor".to_owned(), format!("{model}, {cores} cores"));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    facts.insert("system".to_owned(), format!("Linux {}", release.trim()));
+    // What follows the number says who built it.
+    let number = release.trim().split('-').next().unwrap_or_default();
+    facts.insert("system".to_owned(), format!("Linux {number}"));
     if let Ok(output) = Command::new("rustc").arg("--version").output() {
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         facts.insert("compiler".to_owned(), version);
