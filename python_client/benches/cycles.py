@@ -312,7 +312,7 @@ def quotient(rate: float, base: float) -> float:
 def results(contestants: list[Contestant]) -> dict[str, object]:
     """Spell all rounds for programs, and who took part."""
     return {
-        "machine": {f"python, {contestant.name}": contestant.versions for contestant in contestants},
+        "machine": {f"python, {each.name}": each.versions for each in contestants},
         "measurements": [
             {
                 "scenario": "python",
