@@ -128,10 +128,10 @@ impl Metrics {
 }
 
 fn of_semaphores(semaphores: &[SemaphoreSnapshot], text: &mut String) -> fmt::Result {
-    let labels: Vec<String> = semaphores.iter().map(|semaphore| label(&semaphore.name)).collect();
     if semaphores.is_empty() {
         return Ok(());
     }
+    let labels: Vec<String> = semaphores.iter().map(|semaphore| label(&semaphore.name)).collect();
     for Family { name, help, value } in &FAMILIES {
         write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n")?;
         for (semaphore, label) in semaphores.iter().zip(&labels) {

@@ -21,6 +21,9 @@ use crate::wire::{Framed, Protocol};
 /// No answer at all for so long ends the run: a server hangs.
 const STALL: Duration = Duration::from_secs(120);
 
+/// Answers that are on their way are there by then.
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
 /// Timers are kept by looking at the clock from so long before they are due; the kernel's
 /// millisecond would be too coarse.
 const SPIN: Duration = Duration::from_micros(1_500);
@@ -37,6 +40,13 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
     /// The time since its request was sent.
     pub waited: Duration,
+}
+
+impl Reply<'_> {
+    /// What it says, as far as an error message needs it.
+    pub fn excerpt(&self) -> String {
+        String::from_utf8_lossy(&self.body[..self.body.len().min(300)]).into_owned()
+    }
 }
 
 /// What a connection does next.
@@ -83,6 +93,8 @@ pub struct Connections {
     /// Where the load has a core of its own, it never sleeps: a server would have to wake it up
     /// with nearly each answer, and that costs more than the answer.
     is_sleepless: bool,
+    /// Nothing more is asked.
+    is_settling: bool,
 }
 
 impl Connections {
@@ -101,6 +113,7 @@ impl Connections {
             buffer: vec![0; 256 * 1024],
             waiting: 0,
             is_sleepless: process::has_own_core()?,
+            is_settling: false,
         };
         connections.add(count)?;
         Ok(connections)
@@ -203,6 +216,17 @@ impl Connections {
         }
     }
 
+    /// Lets the answers come in that are on their way, and asks nothing more.
+    ///
+    /// # Errors
+    /// As [`Connections::finish`].
+    pub fn settle<L: Load>(&mut self, load: &mut L) -> Result<()> {
+        self.is_settling = true;
+        let settled = self.finish(load, SETTLED_WITHIN);
+        self.is_settling = false;
+        settled
+    }
+
     fn fire_timers<L: Load>(&mut self, load: &mut L, now: Instant) -> Result<()> {
         while let Some(Reverse((at, index))) = self.timers.peek().copied()
             && at <= now
@@ -214,6 +238,9 @@ impl Connections {
     }
 
     fn next<L: Load>(&mut self, index: usize, load: &mut L, now: Instant) -> Result<()> {
+        if self.is_settling {
+            return Ok(());
+        }
         let connection = &mut self.connections[index];
         connection.request.clear();
         match load.turn(index, now, &mut connection.request) {

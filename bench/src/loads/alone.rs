@@ -1,7 +1,7 @@
 //! Each client takes what nobody else wants and gives it back, again and again. What is counted is
 //! requests. How a client asks and releases is for a [`Dialect`].
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
@@ -9,14 +9,13 @@ use super::{
     Counting, Tally,
     hand_off::{Dialect, Meaning},
 };
-use crate::engine::{Connections, Load, Reply, Turn};
+use crate::engine::{Load, Reply, Turn};
 
 /// The clients, one a connection.
 #[derive(Debug)]
 pub struct Alone<D> {
     dialect: D,
     is_holding: Vec<bool>,
-    is_ending: bool,
     tally: Tally,
 }
 
@@ -24,26 +23,12 @@ impl<D: Dialect> Alone<D> {
     /// So many clients.
     pub fn new(dialect: D, clients: usize) -> Self {
         let (is_holding, tally) = (vec![false; clients], Tally::default());
-        Alone { dialect, is_holding, is_ending: false, tally }
-    }
-
-    /// Lets the last answers come in.
-    ///
-    /// # Errors
-    /// As [`Connections::finish`].
-    pub fn end(&mut self, connections: &mut Connections) -> Result<()> {
-        self.is_ending = true;
-        connections.finish(self, Duration::from_secs(30))?;
-        self.is_ending = false;
-        Ok(())
+        Alone { dialect, is_holding, tally }
     }
 }
 
 impl<D: Dialect> Load for Alone<D> {
     fn turn(&mut self, client: usize, _: Instant, request: &mut Vec<u8>) -> Turn {
-        if self.is_ending {
-            return Turn::Rest;
-        }
         if self.is_holding[client] {
             self.dialect.release(client, request);
         } else {

@@ -1,6 +1,6 @@
 //! Each connection does its requests in turn, again and again, as fast as they are answered.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -15,7 +15,6 @@ use crate::{
 pub struct Cycle {
     requests: Vec<Vec<Vec<u8>>>,
     next: Vec<usize>,
-    is_ending: bool,
     tally: Tally,
 }
 
@@ -45,24 +44,10 @@ impl Cycle {
     pub fn into_requests(self) -> Vec<Vec<Vec<u8>>> {
         self.requests
     }
-
-    /// Lets the last answers come in.
-    ///
-    /// # Errors
-    /// As [`Connections::finish`].
-    pub fn end(&mut self, connections: &mut Connections) -> Result<()> {
-        self.is_ending = true;
-        connections.finish(self, Duration::from_secs(30))?;
-        self.is_ending = false;
-        Ok(())
-    }
 }
 
 impl Load for Cycle {
     fn turn(&mut self, connection: usize, _: Instant, request: &mut Vec<u8>) -> Turn {
-        if self.is_ending {
-            return Turn::Rest;
-        }
         let requests = &self.requests[connection];
         let next = &mut self.next[connection];
         request.extend_from_slice(&requests[*next]);

@@ -1,13 +1,13 @@
 //! The same request for one peer after the other, as fast as they are answered: heartbeats.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::{Counting, Tally, expect_ok};
 use crate::{
     api::PeerRequest,
-    engine::{Connections, Load, Reply, Turn},
+    engine::{Load, Reply, Turn},
 };
 
 /// Peers that were made one after the other lie side by side in a server's memory. They do not beat
@@ -20,33 +20,18 @@ pub struct EveryPeer {
     ids: Vec<u64>,
     next: usize,
     request: PeerRequest,
-    is_ending: bool,
     tally: Tally,
 }
 
 impl EveryPeer {
     /// Does `request` for each of these peers, at least one.
     pub fn new(ids: Vec<u64>, request: PeerRequest) -> Self {
-        EveryPeer { ids, next: 0, request, is_ending: false, tally: Tally::default() }
-    }
-
-    /// Lets the last answers come in. The next round goes on where this one ends.
-    ///
-    /// # Errors
-    /// As [`Connections::finish`].
-    pub fn end(&mut self, connections: &mut Connections) -> Result<()> {
-        self.is_ending = true;
-        connections.finish(self, Duration::from_secs(30))?;
-        self.is_ending = false;
-        Ok(())
+        EveryPeer { ids, next: 0, request, tally: Tally::default() }
     }
 }
 
 impl Load for EveryPeer {
     fn turn(&mut self, _: usize, _: Instant, request: &mut Vec<u8>) -> Turn {
-        if self.is_ending {
-            return Turn::Rest;
-        }
         self.request.write(self.ids[self.next], request);
         self.next = (self.next + STRIDE) % self.ids.len();
         Turn::Send

@@ -131,7 +131,6 @@ pub fn expect_ok(reply: &Reply<'_>) -> Result<()> {
 /// # Errors
 /// Where it has not.
 pub fn expect(reply: &Reply<'_>, code: u16) -> Result<()> {
-    let body = || String::from_utf8_lossy(&reply.body[..reply.body.len().min(300)]).into_owned();
-    ensure!(reply.code == code, "answer {} instead of {code}: {}", reply.code, body());
+    ensure!(reply.code == code, "answer {} instead of {code}: {}", reply.code, reply.excerpt());
     Ok(())
 }

@@ -22,7 +22,6 @@ pub struct Steady {
     /// The pause between two requests of one connection.
     pause: Duration,
     aside: Option<Aside>,
-    is_ending: bool,
     tally: Tally,
 }
 
@@ -45,7 +44,6 @@ impl Steady {
             requests,
             pause,
             aside: None,
-            is_ending: false,
             tally: Tally::default(),
         }
     }
@@ -54,11 +52,6 @@ impl Steady {
     pub fn with_aside(mut self, request: Vec<u8>, every: Duration) -> Self {
         self.aside = Some(Aside { request, every, due: Instant::now() });
         self
-    }
-
-    /// Lets connections rest from now on.
-    pub fn end(&mut self) {
-        self.is_ending = true;
     }
 
     /// Forgets requests that were due before now: nothing was measured then.
@@ -75,9 +68,6 @@ impl Steady {
 
 impl Load for Steady {
     fn turn(&mut self, connection: usize, now: Instant, request: &mut Vec<u8>) -> Turn {
-        if self.is_ending {
-            return Turn::Rest;
-        }
         if let Some(requests) = self.requests.get(connection) {
             if self.due[connection] > now {
                 return Turn::At(self.due[connection]);

@@ -145,6 +145,5 @@ fn version(program: &Path) -> Result<String> {
 
 /// An answer that none of the clients has a use for.
 fn unexpected(state: &str, reply: &Reply<'_>) -> Error {
-    let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(300)]);
-    anyhow!("answer {} to a client that {state}: {text:?}", reply.code)
+    anyhow!("answer {} to a client that {state}: {:?}", reply.code, reply.excerpt())
 }

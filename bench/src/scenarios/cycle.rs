@@ -82,12 +82,12 @@ impl Contestant {
         match clients {
             Clients::Http(cycle) => {
                 let window = measure(process, connections, cycle, bench.times())?;
-                cycle.end(connections)?;
+                connections.settle(cycle)?;
                 Ok(window)
             }
             Clients::Other(alone) => {
                 let window = measure(process, connections, alone, bench.times())?;
-                alone.end(connections)?;
+                connections.settle(alone)?;
                 Ok(window)
             }
         }

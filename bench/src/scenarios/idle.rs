@@ -66,11 +66,11 @@ fn measure_both(bench: &mut Bench, contestant: &mut Contestant) -> Result<()> {
     let (name, times) = (server.kind.name(), bench.times());
     let parameters = parameters!(idle_peers = idle);
     let window = measure(&server.process, connections, cycle, times)?;
-    cycle.end(connections)?;
+    connections.settle(cycle)?;
     bench.note("idle", name, &parameters, &window);
     if let Some(beats) = beats {
         let window = measure(&server.process, connections, beats, times)?;
-        beats.end(connections)?;
+        connections.settle(beats)?;
         bench.note("heartbeat", name, &parameters, &window);
     }
     Ok(())

@@ -86,8 +86,7 @@ fn others(bench: &mut Bench, contestant: &mut Contestant, is_scraped: bool) -> R
         load = load.with_aside(request, SCRAPED_EVERY);
     }
     let window = measure(&server.process, connections, &mut load, bench.times())?;
-    load.end();
-    connections.finish(&mut load, Duration::from_secs(30))?;
+    connections.settle(&mut load)?;
     connections.truncate(ids.len());
     let parameters = parameters!(peers = peers, scraped = is_scraped);
     bench.note("scrape_others", server.kind.name(), &parameters, &window);

@@ -72,8 +72,7 @@ fn storm(bench: &mut Bench) -> Result<()> {
         let longest = window.tally.latencies.max() as f64 / 1e3;
         bench.results.add("storm", "throttle", &parameters, "max_us", longest);
     }
-    load.end();
-    connections.finish(&mut load, Duration::from_secs(30))?;
+    connections.settle(&mut load)?;
     let left = api::request(server.address(), "GET", "/remainder?semaphore=A", None);
     let left = String::from_utf8(peers::once(&mut connections, left)?)?;
     let left: i64 = left.trim().parse()?;

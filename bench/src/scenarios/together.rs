@@ -45,7 +45,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         bench.say(&format!("several at once, round {} of {}", round + 1, bench.scale.rounds));
         for (count, server, connections, cycle) in turns(&mut contestants, round) {
             let window = measure(&server.process, connections, cycle, bench.times())?;
-            cycle.end(connections)?;
+            connections.settle(cycle)?;
             let parameters = parameters!(semaphores = count);
             bench.note("together", server.kind.name(), &parameters, &window);
         }
