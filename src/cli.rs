@@ -16,7 +16,7 @@ use crate::{
 const DEFAULT_CONFIGURATION: &str = "throttle.toml";
 
 /// Counting semaphores for distributed systems, served over HTTP.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "throttle", version)]
 pub struct Cli {
     /// Address to listen on: an IP address or a name that resolves to one. `0.0.0.0` listens on
@@ -54,5 +54,14 @@ impl Cli {
             "{DEFAULT_CONFIGURATION} not found => Using empty default configuration."
         ));
         Ok(Config::default())
+    }
+
+    /// Reads the same file again, for a server that runs. It must exist now: without it, all
+    /// semaphores would go.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read_configuration_again(&self) -> Result<Config, ConfigError> {
+        Config::read(self.configuration.as_deref().unwrap_or(Path::new(DEFAULT_CONFIGURATION)))
     }
 }

@@ -9,12 +9,15 @@
 //! - [`state`]: the books behind their one door. It awaits nothing while it holds the lock.
 //! - [`waiting`]: requests that are parked on a pending lock; [`aftermath`]: what is done for them
 //!   and others once the lock of the books is let go.
+//! - [`feed`]: what happened lately, for those who look on; [`samples`]: how full things were. They
+//!   decide nothing, and are not looked at by those who do.
+//! - [`reload`]: reads the configuration again.
 //! - [`watch`]: closes connections that make no progress. It looks at no bytes.
 //! - [`litter_collection`]: sees to it that leases end in time, and decides nothing.
 //! - [`semaphore`]: the pure room, where everything is decided. No clock, no async, no HTTP, no
 //!   log, no randomness (but for the seed of a hash table, on which no outcome depends).
 //! - [`clock`] and [`ids`]: the only readers of time and randomness.
-//! - [`metrics`], [`in_flight`], [`shutdown`], [`connections`], [`fields`], [`nearest`]: small
+//! - [`metrics`], [`in_flight`], [`signals`], [`connections`], [`fields`], [`nearest`]: small
 //!   helpers.
 //!
 //! This library exists for the `throttle` command and its tests; only the HTTP interface is stable.
@@ -24,6 +27,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod feed;
 pub mod fields;
 pub mod http;
 pub mod ids;
@@ -32,8 +36,10 @@ pub mod litter_collection;
 pub mod logging;
 pub mod metrics;
 pub mod nearest;
+pub mod reload;
+pub mod samples;
 pub mod semaphore;
-pub mod shutdown;
+pub mod signals;
 pub mod state;
 pub mod waiting;
 pub mod watch;

@@ -40,7 +40,7 @@ mod tests {
     /// A state whose only permit is held by the first peer, and whose collector sleeps for an hour
     /// unless somebody nudges it.
     async fn state() -> (Arc<State>, PeerId, PeerId) {
-        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))], Settings::default());
+        let state = State::new([("A", SemaphoreConfig::new(1))], Settings::default());
         tokio::spawn(run(state.clone(), HOUR));
         tokio::task::yield_now().await;
         let (holder, waiting) = (state.peer_for(24 * HOUR), state.peer_for(24 * HOUR));
@@ -106,7 +106,7 @@ mod tests {
         assert!((1_000..1_200).contains(&took.as_millis()), "{took:?}");
 
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(1, state.peers().len());
+        assert_eq!(1, state.overview().peers);
         assert_eq!(0, state.remove_expired().await);
     }
 

@@ -24,7 +24,9 @@ use crate::{
     litter_collection,
     logging::{self, Log},
     metrics::Metrics,
-    shutdown::Signals,
+    reload::Reloader,
+    semaphore::Catalogue,
+    signals::{Hangups, Signals},
     state::{Settings, State},
     watch::{Allowed, Watch, Watched},
 };
@@ -52,7 +54,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         address = cli.address, port = cli.port, version = env!("CARGO_PKG_VERSION");
         "Hello From Throttle"
     );
-    if config.semaphores.is_empty() {
+    let Catalogue { semaphores, templates } = &config.semaphores;
+    if semaphores.is_empty() && templates.is_empty() {
         warn!(target: "throttle", "No semaphores configured.");
     }
     let result = rt::System::new().block_on(serve_until_signal(cli, config, log.clone()));
@@ -61,7 +64,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 }
 
 async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    const DEAF: &str = "cannot listen for signals";
+    let mut signals = Signals::new().context(DEAF)?;
+    let hangups = Hangups::new().context(DEAF)?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     let files = connections::raise_limit();
     ensure!(
@@ -71,7 +76,7 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
     );
     let connections = connections::for_each_worker(files, workers);
     let may_wait = connections::that_may_wait(connections, workers);
-    let api = put_together(&config, may_wait, log)?;
+    let api = put_together(cli, &config, may_wait, log)?;
     let (state, in_flight) = (api.state.clone(), api.in_flight.clone());
 
     let mut server =
@@ -88,6 +93,8 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
     let handle = server.handle();
     let mut running = rt::spawn(server);
     rt::spawn(litter_collection::run(state.clone(), config.litter_collection_interval));
+    rt::spawn(api.sampler.clone().run(state.clone()));
+    rt::spawn(reload_on(hangups, api.reloader.clone()));
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
@@ -103,10 +110,19 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
     running.await?.context("the server failed")
 }
 
+/// Reads the configuration again whenever a SIGHUP comes. What came of it is in the log.
+async fn reload_on(mut hangups: Hangups, reloader: Arc<Reloader>) {
+    loop {
+        hangups.next().await;
+        let reloader = reloader.clone();
+        let _ = rt::task::spawn_blocking(move || reloader.reload("SIGHUP")).await;
+    }
+}
+
 /// What the workers share, as the configuration has it. No more than `may_wait` requests may wait.
-fn put_together(config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Api> {
+fn put_together(cli: &Cli, config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Api> {
     let recovery_window = config.recovery_window();
-    let Limits { max_peers, max_waiters, max_expires_in, .. } = config.limits;
+    let Limits { max_peers, max_semaphores, max_waiters, max_expires_in, .. } = config.limits;
     if let Some(max_waiters) = max_waiters.filter(|max_waiters| *max_waiters > may_wait) {
         warn!(
             target: "throttle", max_waiters, may_wait;
@@ -115,16 +131,24 @@ fn put_together(config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Ap
         );
     }
     let max_waiters = max_waiters.unwrap_or(may_wait).min(may_wait);
-    let settings = Settings { max_peers, max_waiters, max_expires_in, recovery_window };
+    let settings =
+        Settings { max_peers, max_semaphores, max_waiters, max_expires_in, recovery_window };
     if let Some(window) = recovery_window {
         let window = humantime::format_duration(window);
         info!(target: "throttle", "recovery window: no lock is granted for {window}");
     }
     // As long as the process lives: copies of it then share no reference count.
     let instance = random_instance().to_string().leak();
+    let state = State::new(config.semaphores.clone(), settings);
+    let metrics = Arc::new(Metrics::new(&http::PATTERNS)?);
+    let reloader = Reloader::new(cli.clone(), config.clone(), state.clone(), metrics.clone());
     Ok(Api {
-        state: State::new(config.semaphores.clone(), settings),
-        metrics: Arc::new(Metrics::new()?),
+        // Replaced by each worker's own.
+        traffic: metrics.traffic_of_worker(),
+        reloader: Arc::new(reloader),
+        sampler: Arc::default(),
+        state,
+        metrics,
         in_flight: InFlight::default(),
         log,
         limits: http::Limits {
@@ -141,7 +165,8 @@ fn put_together(config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Ap
 fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpStream> {
     move || {
         // One a worker: requests of different workers then share no reference count.
-        let api = Rc::new(api.clone());
+        let traffic = api.metrics.traffic_of_worker();
+        let api = Rc::new(Api { traffic, ..api.clone() });
         let app =
             App::new().default_service(fn_service(move |request| serve(api.clone(), request)));
         let http = HttpService::build()

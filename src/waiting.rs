@@ -88,7 +88,7 @@ impl Waiters {
             }
             Effect::Withdrawn(ask) => (ask, Outcome::Withdrawn),
             Effect::PeerGone(ask) => (ask, Outcome::PeerGone),
-            Effect::Expired { .. } | Effect::RecoveryEnded => return None,
+            Effect::RecoveryEnded => return None,
         };
         let mut wakes = Wakes::new();
         while let Some((place, _)) = self.parked.range((*ask, 0)..=(*ask, u64::MAX)).next() {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn with_settings(settings: Settings) -> (Arc<State>, [PeerId; 2]) {
-        let state = State::new([("A".to_owned(), SemaphoreConfig::new(1))], settings);
+        let state = State::new([("A", SemaphoreConfig::new(1))], settings);
         let peers = [(); 2].map(|()| state.peer_for(HOUR));
         assert!(matches!(state.ask_for(peers[0], "A"), Ok(Progress::Acquired(Some(_)))));
         (state, peers)

@@ -13,8 +13,8 @@ use std::{cell::RefCell, hint::black_box, time::Duration};
 
 use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, criterion_group, criterion_main};
 use throttle::semaphore::{
-    Asking, Effect, Effects, Leases, NewPeer, PeerId, Progress, Restored, Rules, SemaphoreConfig,
-    Terms, Timestamp, Wanted, invariants,
+    Asking, Catalogue, Effect, Effects, Leases, NewPeer, PeerId, Progress, Restored, Rules,
+    SemaphoreConfig, Terms, Timestamp, Wanted, invariants,
 };
 
 /// How many idle peers there are. Every other one holds a lock.
@@ -197,7 +197,8 @@ fn expire(bencher: &mut Bencher<'_>, books: &RefCell<Books>) {
 /// A peer comes back with a lock and its token.
 fn restore(bencher: &mut Bencher<'_>, books: &RefCell<Books>) {
     let (acquired, tokens) = ([SHARED], [(SHARED.0, OLD_TOKEN)]);
-    let restored = Restored { acquired: &acquired, tokens: &tokens, name: None, expires_in: LEASE };
+    let restored =
+        Restored { acquired: &acquired, tokens: &tokens, about: None, expires_in: LEASE };
     let operation = |books: &mut Books, id| {
         books.apply(|leases, now, fx| leases.restore(id, restored, now, fx)).unwrap();
     };
@@ -271,7 +272,8 @@ impl Books {
         let others = (0..).map(|ix| format!("other-{ix}"));
         let mutexes = named.chain(others).take(SEMAPHORES - 1);
         let mutexes = mutexes.map(|name| (name, SemaphoreConfig::new(1)));
-        let semaphores = mutexes.chain([(SHARED.0.to_owned(), SemaphoreConfig::new(i64::MAX))]);
+        let shared = (SHARED.0.to_owned(), SemaphoreConfig::new(i64::MAX));
+        let semaphores: Catalogue = mutexes.chain([shared]).collect();
         let rules = Rules { tokens_above: OLD_TOKEN, ..Rules::default() };
         let mut books = Books {
             leases: Leases::new(semaphores, rules),
@@ -307,20 +309,19 @@ impl Books {
     fn apply<R>(&mut self, operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> R) -> R {
         let result = black_box(operation(&mut self.leases, self.now, &mut self.effects));
         self.ended = 0;
-        for effect in self.effects.drain(..) {
-            match black_box(effect) {
-                Effect::Acquired { .. } | Effect::Withdrawn(_) => self.ended += 1,
-                Effect::Expired { held, .. } => drop(black_box(self.leases.named(&held))),
-                _ => {}
+        for effect in self.effects.ends.drain(..) {
+            if let Effect::Acquired { .. } | Effect::Withdrawn(_) = black_box(effect) {
+                self.ended += 1;
             }
         }
+        self.effects.events.drain(..).for_each(|event| drop(black_box(event)));
         black_box(self.leases.next_expiry());
         result
     }
 
     /// A new peer, which is granted what it asks for.
     fn make(&mut self, id: PeerId, acquire: &[Wanted<'_>], expires_in: Duration) {
-        let new = NewPeer { expires_in, name: None, acquire, may_queue: true };
+        let new = NewPeer { expires_in, about: None, acquire, may_queue: true };
         self.apply(|leases, now, fx| leases.new_peer(id, new, now, fx)).unwrap();
         assert_eq!(acquire.len().min(1), self.ended, "its ask, if any, was granted");
     }

@@ -15,6 +15,9 @@ pub struct Limits {
     /// There are never more peers than this. Default: a million, which take about 100 MB.
     #[serde(deserialize_with = "at_least_one")]
     pub max_peers: usize,
+    /// While there are so many semaphores, none is made from a template. Default: 10,000.
+    #[serde(deserialize_with = "at_least_one")]
+    pub max_semaphores: usize,
     /// There are never more requests parked than this. Default, and the most: three quarters of the
     /// connections that there can be.
     #[serde(deserialize_with = "some_at_least_one")]
@@ -41,6 +44,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_peers: 1_000_000,
+            max_semaphores: 10_000,
             max_waiters: None,
             max_block_for: Duration::from_secs(60 * 60),
             max_expires_in: None,
@@ -127,7 +131,7 @@ mod tests {
 
         let shown = parse(&format!("[limits]\n{table}")).unwrap();
 
-        assert_eq!(7, table.lines().count());
+        assert_eq!(8, table.lines().count());
         let max_expires_in = Some(Duration::from_secs(12 * 60 * 60));
         let max_waiters = Some(30_000);
         assert_eq!(Limits { max_expires_in, max_waiters, ..Limits::default() }, shown);

@@ -8,7 +8,6 @@ mod recovery_window;
 mod semaphores;
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -24,7 +23,7 @@ pub use self::{
     logging::{Gelf, Logging, Stderr},
     recovery_window::RecoveryWindow,
 };
-use crate::{fields, nearest, semaphore::SemaphoreConfig};
+use crate::{fields, nearest, semaphore::Catalogue};
 
 /// What an operator can set; each key has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -37,9 +36,9 @@ pub struct Config {
     /// restored first. At least `limits.max_expires_in`. Default: `None`, there is no such window.
     #[serde(deserialize_with = "recovery_window::recovery_window")]
     pub recovery_window: Option<Spanned<RecoveryWindow>>,
-    /// The semaphores by name. Default: none.
+    /// The semaphores by name, and templates of others. Default: none.
     #[serde(deserialize_with = "semaphores::semaphores")]
-    pub semaphores: BTreeMap<String, SemaphoreConfig>,
+    pub semaphores: Catalogue,
     /// What bounds the use of this server.
     #[serde(deserialize_with = "fields::named")]
     pub limits: Limits,
@@ -129,6 +128,25 @@ impl Config {
         }
     }
 
+    /// The tables and keys in which another configuration differs, and which are read at the start
+    /// alone.
+    pub fn what_needs_restart(&self, other: &Config) -> Vec<&'static str> {
+        let Config { litter_collection_interval, limits, admin, logging, .. } = self;
+        [
+            (
+                "litter_collection_interval",
+                *litter_collection_interval != other.litter_collection_interval,
+            ),
+            ("recovery_window", self.recovery_window() != other.recovery_window()),
+            ("limits", *limits != other.limits),
+            ("admin", *admin != other.admin),
+            ("logging", *logging != other.logging),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     /// Refuses a window that would promise what it cannot keep, with its place in the text and the
     /// reason.
     fn check_recovery_window(&self) -> Result<(), (usize, String)> {
@@ -153,7 +171,7 @@ impl Default for Config {
         Config {
             litter_collection_interval: Duration::from_secs(5 * 60),
             recovery_window: None,
-            semaphores: BTreeMap::new(),
+            semaphores: Catalogue::default(),
             limits: Limits::default(),
             admin: Admin::default(),
             logging: Logging::default(),
@@ -166,6 +184,7 @@ mod tests {
     use log::LevelFilter;
 
     use super::*;
+    use crate::semaphore::{SemaphoreConfig, Template};
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(text, Path::new("throttle.toml")).map_err(|error| error.to_string())
@@ -201,10 +220,25 @@ mod tests {
         };
         assert_eq!(Some(gelf), config.logging.gelf);
         let expected = [("A", 42, 0), ("B", 1, -2), ("C", i64::MAX, 0), ("odd name/ä", 0, 0)];
-        let expected: BTreeMap<_, _> = expected
-            .map(|(name, max, level)| (name.to_owned(), SemaphoreConfig { max, level }))
-            .into();
-        assert_eq!(expected, config.semaphores);
+        let expected = expected.map(|(name, max, level)| (name, SemaphoreConfig { max, level }));
+        assert_eq!(Catalogue::from(expected), config.semaphores);
+    }
+
+    #[test]
+    fn templates_stand_among_the_semaphores() {
+        let config = parse(
+            "[semaphores]\nA = 1\n[semaphores.templates]\n\"tenant-*\" = 3\n\
+             \"*/db\" = { max = 2, level = 1 }\n",
+        )
+        .unwrap();
+
+        let template =
+            |pattern, max, level| Template::new(pattern, SemaphoreConfig { max, level }).unwrap();
+        let templates = vec![template("*/db", 2, 1), template("tenant-*", 3, 0)];
+        let semaphores = Catalogue::from([("A", SemaphoreConfig::new(1))]);
+        assert_eq!(Catalogue { templates, ..semaphores }, config.semaphores);
+        let semaphore = Catalogue::from([("templates", SemaphoreConfig::new(3))]);
+        assert_eq!(semaphore, parse("[semaphores]\ntemplates = 3").unwrap().semaphores);
     }
 
     #[test]
@@ -253,6 +287,16 @@ mod tests {
                 "[semaphores]\n\"\" = 1",
                 "throttle.toml, line 1, column 1, key `semaphores`: a semaphore's name is empty, \
                  expected at least one letter",
+            ),
+            (
+                "[semaphores.templates]\n\"tenant-\" = 1",
+                "throttle.toml, line 1, column 1, key `semaphores.templates`: pattern `tenant-` \
+                 of a template, expected exactly one `*` in it, such as `tenant-*`",
+            ),
+            (
+                "[semaphores.templates]\n\"t*\" = { max = -1 }",
+                "throttle.toml, line 2, column 16, key `semaphores.templates.t*.max`: max -1 is \
+                 negative, expected an integer of 0 or more",
             ),
             ("[semaphores]\nA = 1\nA = 2", "throttle.toml, line 3, column 1: duplicate key"),
             (

@@ -16,16 +16,19 @@ const SCHEME: &str = "bearer ";
 /// machine.
 const PROXIED: [&str; 5] = ["forwarded", "via", "x-forwarded-", "x-real-ip", "cf-connecting-"];
 
-/// Lets an administrative request through. `token` is that of the configuration.
+/// Lets an administrative request through, and returns who sent it, for the log. `token` is that of
+/// the configuration.
 ///
 /// # Errors
 /// [`Refusal::Unauthorized`] where a token is configured, [`Refusal::Forbidden`] where none is.
-pub fn check(token: &Option<Box<str>>, request: &ServiceRequest) -> Result<(), Refusal> {
+pub fn check(token: &Option<Box<str>>, request: &ServiceRequest) -> Result<String, Refusal> {
     match token {
-        Some(token) if has_token(request, token) => Ok(()),
-        Some(_) => Err(Refusal::Unauthorized),
-        None => check_is_local(request),
+        Some(token) if has_token(request, token) => {}
+        Some(_) => return Err(Refusal::Unauthorized),
+        None => check_is_local(request)?,
     }
+    let address = request.peer_addr().map(|address| address.ip().to_canonical().to_string());
+    Ok(address.unwrap_or_else(|| "an unknown address".to_owned()))
 }
 
 /// Compares in a time that does not tell how much of the token is right.
@@ -92,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    fn check_from(peer: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+    fn check_from(peer: &str, uri: &str, headers: &[(&str, &str)]) -> Result<String, Refusal> {
         let mut request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
         for header in headers {
             request = request.append_header(*header);

@@ -123,10 +123,37 @@ pub fn in_flight_until_written(
     entered: &Entered<&InFlight>,
     answering: Option<Answering>,
 ) -> HttpResponse {
-    if !matches!(response.body().size(), BodySize::Sized(size) if size > PIECE as u64) {
-        return response;
+    match response.body().size() {
+        BodySize::Sized(size) if size > PIECE as u64 => {
+            keep_until_written(response, (entered.to_owned(), answering))
+        }
+        // It ends when the server shuts down, which need not wait for it.
+        BodySize::Stream => {
+            response.map_body(|_, body| BoxBody::new(Kept { body, _kept: answering }))
+        }
+        _ => response,
     }
-    keep_until_written(response, (entered.to_owned(), answering))
+}
+
+/// A stream, and what is dropped after its end.
+struct Kept<K> {
+    body: BoxBody,
+    _kept: K,
+}
+
+impl<K: Unpin> MessageBody for Kept<K> {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
 }
 
 /// Drops something only after the last piece of an answer was taken.

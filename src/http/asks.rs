@@ -11,8 +11,11 @@ use std::{
 };
 
 use actix_web::{HttpResponse, http::StatusCode};
+use utoipa::{IntoParams, IntoResponses};
 
-use super::{Answer, Api, LaterAnswer, answer::Touched, duration, error::Refusal, path};
+use super::{
+    Answer, Api, LaterAnswer, answer::Touched, duration, error::Refusal, openapi::values, path,
+};
 use crate::{
     semaphore::{Error, PeerId, Progress},
     state::Asked,
@@ -23,12 +26,30 @@ use crate::{
 const MOST_POLLS: u32 = 1_000;
 
 /// How a request would wait for what it asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Patience {
-    /// How long the request may be parked.
+    /// How long the server may park the request until the ask is granted, at most
+    /// `limits.max_block_for`. Without it the answer comes at once.
+    #[param(value_type = Option<values::Duration>)]
     pub block_for: Duration,
-    /// Whether the ask may wait in the queue, with a parked request or without.
+    /// Whether the ask may wait; it may, unless this is `false`. Then it is granted at once, or
+    /// refused with 409.
+    #[param(rename = "queue", value_type = Option<bool>)]
     pub may_queue: bool,
+}
+
+/// How an ask is answered, for the document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "`acquired` and `pending` make the answers themselves")]
+pub enum Answers {
+    /// All that was asked for is acquired, if anything was. The body is the peer's id.
+    #[response(status = 200, headers(("Throttle-Expires-In"), ("Throttle-Token")))]
+    Acquired(values::PeerId),
+    /// The ask is pending: `block_for` is over, or the server shuts down. The body is the peer's
+    /// id.
+    #[response(status = 202, headers(("Throttle-Expires-In")))]
+    Pending(values::PeerId),
 }
 
 impl Patience {

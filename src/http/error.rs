@@ -15,11 +15,13 @@ use actix_web::{
 };
 use log::{Level, debug, log_enabled};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::openapi::refusals::Code;
 use crate::{metrics::Metrics, semaphore::Error, state::AskError};
 
 /// The media type of RFC 9457.
-const PROBLEM_JSON: &str = "application/problem+json";
+pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// When a client shall try again that met a limit. Nobody knows when there is room again.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -41,6 +43,18 @@ pub enum Refusal {
     TooManyWaiters {
         /// How many may wait.
         max: usize,
+    },
+    /// Nobody can listen to events any more.
+    #[error("there are {max} listeners already. Try again later.")]
+    TooManyListeners {
+        /// How many may listen.
+        max: usize,
+    },
+    /// The configuration file is missing or bad.
+    #[error("nothing has changed: {reason}")]
+    BadConfiguration {
+        /// What is wrong with it, and where.
+        reason: String,
     },
     /// An administrative route was used without the token.
     #[error("this needs the token of the configuration: send `Authorization: Bearer TOKEN`")]
@@ -112,14 +126,15 @@ pub enum Refusal {
     },
 }
 
-/// A problem document. `type` is `about:blank`, so `title` is the phrase of the status.
-#[derive(Serialize)]
-struct Problem<'a> {
+/// A problem document (RFC 9457). `type` is `about:blank`, so `title` is the phrase of the status.
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'a> {
     r#type: &'a str,
     title: &'a str,
     status: u16,
+    /// What the plain text would say.
     detail: &'a str,
-    /// Names the reason for programs; an extension member.
+    #[schema(value_type = Code)]
     code: &'a str,
 }
 
@@ -174,6 +189,10 @@ impl Refusal {
         match self {
             Refusal::Semaphore(error) => of_semaphore(error),
             Refusal::TooManyWaiters { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_waiters"),
+            Refusal::TooManyListeners { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners")
+            }
+            Refusal::BadConfiguration { .. } => (StatusCode::CONFLICT, "bad_configuration"),
             Refusal::Withdrawn => (StatusCode::CONFLICT, "withdrawn"),
             Refusal::BadPeerId { .. } => (StatusCode::BAD_REQUEST, "bad_peer_id"),
             Refusal::BadEncoding { .. } => (StatusCode::BAD_REQUEST, "bad_encoding"),
@@ -211,6 +230,7 @@ fn of_semaphore(error: &Error) -> (StatusCode, &'static str) {
         Error::Revoked { .. } => (StatusCode::CONFLICT, "revoked"),
         Error::RestoreConflict => (StatusCode::CONFLICT, "restore_conflict"),
         Error::RestoreOverflow { .. } => (StatusCode::CONFLICT, "restore_overflow"),
+        Error::TooManySemaphores { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_semaphores"),
         Error::TooManyPeers { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_many_peers"),
     }
 }

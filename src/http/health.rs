@@ -7,13 +7,28 @@ use actix_web::{HttpResponse, http::header};
 
 use super::{Answer, Api, answer, duration};
 
-/// 200 for as long as the process answers at all.
+/// Answers as long as the process does.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "monitoring",
+    responses((status = 200, description = "It does.", body = String, example = "Ok")),
+)]
 pub fn alive() -> Answer {
     answer::text("Ok").into()
 }
 
-/// 200 while requests are served, 503 once the server shuts down. A server that recovers is ready:
-/// its peers must reach it to be restored.
+/// Says whether requests are served.
+///
+/// A server that recovers is ready: its peers must reach it to be restored.
+#[utoipa::path(
+    get, path = "/health/ready", operation_id = "ready", tag = "monitoring",
+    responses(
+        (status = 200, description = "They are.", body = String, example = "Ok"),
+        (
+            status = 503, description = "The server shuts down.",
+            body = String, example = "Shutting down",
+        ),
+    ),
+)]
 pub fn ready(api: &Api) -> Answer {
     if api.state.is_shutting_down() {
         return unavailable("Shutting down".to_owned(), None);
@@ -21,7 +36,19 @@ pub fn ready(api: &Api) -> Answer {
     answer::text("Ok").into()
 }
 
-/// 200 while locks are granted; else 503 with the reason, and how long it lasts.
+/// Says whether locks are granted.
+#[utoipa::path(
+    get, path = "/health/granting", operation_id = "granting", tag = "monitoring",
+    responses(
+        (status = 200, description = "They are.", body = String, example = "Ok"),
+        (
+            status = 503,
+            description = "They are not, for the reason that the text names: the server shuts \
+                           down, or waits for peers to be restored, then with `Retry-After`.",
+            body = String, headers(("Retry-After")),
+        ),
+    ),
+)]
 pub fn granting(api: &Api) -> Answer {
     if api.state.is_shutting_down() {
         return unavailable("Shutting down".to_owned(), None);

@@ -7,18 +7,31 @@ use actix_web::dev::ServiceRequest;
 use super::{
     Answer, Api,
     answer::Touched,
-    asks::{Patience, query_duration},
+    asks::{self, Patience, query_duration},
     body,
     error::Refusal,
+    openapi::{parameters, refusals, values},
     path,
 };
 use crate::semaphore::{Asking, Terms};
 
-/// Acquires a lock: 200, or 202 where it is pending and the client's `block_for` is over.
+/// Acquires a lock.
 ///
-/// # Errors
-/// Those of [`crate::state::State::acquire`]; [`Refusal::Withdrawn`]; all that can be wrong with
-/// the request.
+/// The same again changes nothing, keeps the place in the queue, and answers whether this lock is
+/// acquired. A smaller count makes the lock smaller, and hands on what becomes free. A larger count
+/// is refused.
+#[utoipa::path(
+    put, path = "/peers/{id}/{semaphore}", operation_id = "acquire", tag = "locks",
+    params(
+        parameters::Peer, parameters::Semaphore, Patience,
+        (
+            "expires_in" = Option<values::Duration>, Query,
+            description = "Renews the lease, as a heartbeat does.",
+        ),
+    ),
+    request_body(content = values::Count, content_type = "application/json"),
+    responses(asks::Answers, refusals::Acquire),
+)]
 pub fn acquire(
     api: &Rc<Api>,
     request: &ServiceRequest,
@@ -42,9 +55,20 @@ pub fn acquire(
 
 /// Releases a lock, or cancels it where it is pending.
 ///
-/// # Errors
-/// Those of [`crate::semaphore::Leases::release`], [`Refusal::BadPeerId`],
-/// [`Refusal::BadEncoding`], [`Refusal::BadQuery`].
+/// With a pending lock, the whole ask is withdrawn that it is part of. Where there is no such lock,
+/// nothing happens.
+#[utoipa::path(
+    delete, path = "/peers/{id}/{semaphore}", operation_id = "release", tag = "locks",
+    params(parameters::Peer, parameters::Semaphore),
+    responses(
+        (
+            status = 200,
+            description = "The peer has no such lock any more.",
+            body = String, headers(("Throttle-Expires-In")), example = json!("Ok"),
+        ),
+        refusals::Release,
+    ),
+)]
 pub fn release(
     api: &Api,
     request: &ServiceRequest,

@@ -1,9 +1,8 @@
 //! HTTP: requests are translated here, once, and decided elsewhere.
 //!
-//! `route` is the table of all routes. It is a plain `match` on the segments of the path, behind
-//! the one default service of the actix app: actix's own path matching would cost as much as all
-//! the rest of a request. Handlers take a request apart, make one call to [`State`], and shape the
-//! answer; the one place that shapes refusals is `error`.
+//! `routes` has the table of all paths, `answer_to` that of all handlers. It is a plain `match`
+//! behind the one default service of the actix app. Handlers take a request apart, make one call to
+//! [`State`], and shape the answer; the one place that shapes refusals is `error`.
 
 mod admin;
 mod answer;
@@ -12,14 +11,22 @@ mod body;
 mod duration;
 mod entries;
 mod error;
+mod events;
 mod health;
+mod history;
+mod labels;
 mod locks;
 mod metrics;
+mod openapi;
 mod pages;
 mod path;
 mod peers;
+mod reload;
 mod remainder;
 mod restore;
+mod routes;
+mod semaphores;
+mod shown;
 
 use std::{pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
@@ -32,10 +39,22 @@ use actix_web::{
     },
     web::Bytes,
 };
-use smallvec::SmallVec;
 
-use self::error::{Asker, Refusal};
-use crate::{in_flight::InFlight, logging::Log, metrics::Metrics, state::State, watch::Connection};
+pub use self::routes::PATTERNS;
+use self::{
+    error::{Asker, Refusal},
+    routes::{Resource, Route},
+};
+use crate::{
+    clock::Stopwatch,
+    in_flight::InFlight,
+    logging::Log,
+    metrics::{Metrics, Traffic},
+    reload::Reloader,
+    samples::Sampler,
+    state::State,
+    watch::Connection,
+};
 
 /// What all workers of one server share.
 #[derive(Clone)]
@@ -44,6 +63,12 @@ pub struct Api {
     pub state: Arc<State>,
     /// The metrics of this server.
     pub metrics: Arc<Metrics>,
+    /// Where this worker counts its requests.
+    pub traffic: Arc<Traffic>,
+    /// Reads the configuration again.
+    pub reloader: Arc<Reloader>,
+    /// Has the last fifteen minutes.
+    pub sampler: Arc<Sampler>,
     /// Counts the requests that are being answered.
     pub in_flight: InFlight,
     /// Knows what could not be logged.
@@ -99,12 +124,14 @@ pub fn serve(
     mut request: ServiceRequest,
 ) -> impl Future<Output = Result<ServiceResponse, Error>> {
     async move {
+        let stopwatch = Stopwatch::start();
         let connection = request.request().conn_data::<Rc<Connection>>();
         let answering = connection.map(Connection::answer);
         let body = body::read(&mut request, &api.limits).await;
         // Only now: a request that is sent by halves shall not hold up a shutdown.
         let entered = api.in_flight.enter();
-        let mut response = match begin(&api, &mut request, body) {
+        let (resource, begun) = begin(&api, &mut request, body);
+        let mut response = match begun {
             Begun::Answered(response) => response,
             Begun::Parked(answer, asker) => {
                 answer.await.unwrap_or_else(|refusal| refusal.respond(&asker, &api.metrics))
@@ -114,13 +141,21 @@ pub fn serve(
         if api.in_flight.is_draining() {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
+        let (method, status) = (request.method().as_str(), response.status().as_u16());
+        api.traffic.count(resource as usize, method, status, stopwatch.elapsed());
         Ok(request.into_response(answer::in_flight_until_written(response, &entered, answering)))
     }
 }
 
 /// Decides about a request whose body has arrived or was refused.
-fn begin(api: &Rc<Api>, request: &mut ServiceRequest, body: Result<Bytes, Refusal>) -> Begun {
-    match body.and_then(|body| route(api, request, &body)) {
+fn begin(
+    api: &Rc<Api>,
+    request: &mut ServiceRequest,
+    body: Result<Bytes, Refusal>,
+) -> (Resource, Begun) {
+    let route = Route::of(request.method(), request.path());
+    let resource = route.resource;
+    let begun = match body.and_then(|body| answer_to(api, request, route, &body)) {
         Ok(Answer::Now(response)) => Begun::Answered(response),
         Ok(Answer::Later(answer)) => {
             let asker = Asker::of(request);
@@ -133,79 +168,54 @@ fn begin(api: &Rc<Api>, request: &mut ServiceRequest, body: Result<Bytes, Refusa
             // however long that takes, instead of closing the connection.
             Begun::Answered(answer::keep_until_written(response, request.take_payload()))
         }
-    }
+    };
+    (resource, begun)
 }
 
-/// The table of routes.
-fn route(api: &Rc<Api>, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
-    let segments = segments(request.path());
+/// The table of handlers.
+fn answer_to(
+    api: &Rc<Api>,
+    request: &ServiceRequest,
+    Route { resource, id, name }: Route<'_>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
     let method = match *request.method() {
         // actix leaves out the body where the method is HEAD.
         Method::HEAD => &Method::GET,
         ref method => method,
     };
-    match (method, segments.as_slice()) {
-        (&Method::PUT, ["peers" | "peer", id, name]) => {
-            locks::acquire(api, request, id, name, body)
-        }
-        (&Method::DELETE, ["peers" | "peer", id, name]) => locks::release(api, request, id, name),
-        (&Method::GET, ["peers" | "peer", id, "is_acquired"]) => peers::is_acquired(api, id),
-        (&Method::GET, ["peers" | "peer"] | ["peers" | "peer", ""]) => Ok(peers::list(api)),
-        (&Method::GET, ["peers" | "peer", id]) => peers::show(api, id),
-        (&Method::PUT, ["peers" | "peer", id]) if !id.is_empty() => {
-            peers::renew(api, request, id, body)
-        }
-        (&Method::DELETE, ["peers" | "peer", id]) if !id.is_empty() => {
-            peers::release(api, request, id)
-        }
-        (&Method::POST, ["new_peer"]) => peers::create(api, request, body),
-        (&Method::POST, ["remove_expired"]) => peers::remove_expired(api, request),
-        (&Method::POST, ["restore"]) => restore::restore(api, request, body),
-        (&Method::GET, ["remainder"]) => remainder::remainder(api, request),
-        (&Method::GET, ["metrics"]) => Ok(metrics::metrics(api)),
-        (&Method::GET, ["health"]) => Ok(health::alive()),
-        (&Method::GET, ["health", "ready"]) => Ok(health::ready(api)),
-        (&Method::GET, ["health", "granting"]) => Ok(health::granting(api)),
-        (&Method::GET, ["version"]) => Ok(pages::version()),
-        (&Method::GET, ["favicon.ico"]) => Ok(pages::favicon()),
-        (&Method::GET, [""]) => Ok(pages::greeting()),
-        (_, segments) => Err(match allowed_methods(segments) {
-            Some(allow) => Refusal::MethodNotAllowed { allow },
-            None => Refusal::NotFound,
-        }),
+    match (method, resource) {
+        (&Method::PUT, Resource::Lock) => locks::acquire(api, request, id, name, body),
+        (&Method::DELETE, Resource::Lock) => locks::release(api, request, id, name),
+        (&Method::GET, Resource::IsAcquired) => peers::is_acquired(api, id),
+        (&Method::GET, Resource::Peers) => peers::list(api, request),
+        (&Method::GET, Resource::Peer) => peers::show(api, id),
+        (&Method::PUT, Resource::Peer) => peers::renew(api, request, id, body),
+        (&Method::DELETE, Resource::Peer) => peers::release(api, request, id),
+        (&Method::POST, Resource::NewPeer) => peers::create(api, request, body),
+        (&Method::POST, Resource::RemoveExpired) => peers::remove_expired(api, request),
+        (&Method::POST, Resource::Restore) => restore::restore(api, request, body),
+        (&Method::GET, Resource::Remainder) => remainder::remainder(api, request),
+        (&Method::GET, Resource::Semaphores) => Ok(semaphores::list(api)),
+        (&Method::GET, Resource::Semaphore) => semaphores::show(api, request, name),
+        (&Method::PUT, Resource::Semaphore) => semaphores::adjust(api, request, name, body),
+        (&Method::DELETE, Resource::Semaphore) => semaphores::reset(api, request, name),
+        (&Method::POST, Resource::Reload) => reload::reload(api, request),
+        (&Method::GET, Resource::Events) => events::listen(api, request),
+        (&Method::GET, Resource::History) => Ok(history::history(api)),
+        (&Method::GET, Resource::Metrics) => Ok(metrics::metrics(api)),
+        (&Method::GET, Resource::Health) => Ok(health::alive()),
+        (&Method::GET, Resource::Ready) => Ok(health::ready(api)),
+        (&Method::GET, Resource::Granting) => Ok(health::granting(api)),
+        (&Method::GET, Resource::Version) => Ok(pages::version()),
+        (&Method::GET, Resource::OpenApi) => Ok(openapi::openapi()),
+        (&Method::GET, Resource::Index) => Ok(pages::index(request)),
+        (&Method::GET, Resource::Style) => Ok(pages::style()),
+        (&Method::GET, Resource::Script) => Ok(pages::script()),
+        (&Method::GET, Resource::Favicon) => Ok(pages::favicon()),
+        (_, Resource::Nothing) => Err(Refusal::NotFound),
+        _ => Err(Refusal::MethodNotAllowed { allow: resource.methods() }),
     }
-}
-
-/// The methods of each path that exists. A test holds this against `route`.
-fn allowed_methods(segments: &[&str]) -> Option<&'static str> {
-    Some(match segments {
-        ["peers" | "peer"] | ["peers" | "peer", ""] => "GET, HEAD",
-        ["peers" | "peer", _] => "DELETE, GET, HEAD, PUT",
-        ["peers" | "peer", _, "is_acquired"] => "DELETE, GET, HEAD, PUT",
-        ["peers" | "peer", _, _] => "DELETE, PUT",
-        ["new_peer" | "remove_expired" | "restore"] => "POST",
-        ["remainder" | "metrics" | "health" | "version" | "favicon.ico" | ""] => "GET, HEAD",
-        ["health", "ready" | "granting"] => "GET, HEAD",
-        _ => return None,
-    })
-}
-
-/// The first two parts of a path and all the rest of it, not decoded.
-///
-/// A semaphore's name may thus hold slashes, which some published clients do not escape; and a base
-/// URL that ends with a slash, which leads to paths with two in front, does no harm.
-fn segments(path: &str) -> SmallVec<[&str; 3]> {
-    let mut rest = path.trim_start_matches('/');
-    let mut segments = SmallVec::new();
-    // By bytes: on so short texts a search costs more than it saves.
-    while segments.len() < 2
-        && let Some(end) = rest.bytes().position(|byte| byte == b'/')
-    {
-        segments.push(&rest[..end]);
-        rest = &rest[end + 1..];
-    }
-    segments.push(rest);
-    segments
 }
 
 /// Frees what actix keeps of a request while it is parked: ten times as much as the waiter itself.

@@ -1,12 +1,18 @@
 //! Paths and queries, taken apart by hand: names are percent-decoded exactly once.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use actix_web::dev::ServiceRequest;
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
-use crate::{nearest::nearest, semaphore::PeerId};
+use crate::{
+    nearest::nearest,
+    semaphore::{Page, PeerId},
+};
+
+/// No page of a list has more entries.
+const LONGEST_PAGE: usize = 1_000;
 
 /// Percent-decodes a path segment.
 ///
@@ -56,6 +62,29 @@ pub fn query<'a, const N: usize>(
         }
     }
     Ok(values)
+}
+
+/// Reads the query parameters `offset` and `limit`; `None` where neither is there.
+///
+/// # Errors
+/// [`Refusal::BadQuery`].
+pub fn page(request: &ServiceRequest) -> Result<Option<Page>, Refusal> {
+    let [offset, limit] = query(request.query_string(), ["offset", "limit"])?;
+    if offset.is_none() && limit.is_none() {
+        return Ok(None);
+    }
+    let number = |name: &str, text: Option<Cow<'_, str>>, range: RangeInclusive<usize>| {
+        let Some(text) = text else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.map(Some).ok_or_else(|| {
+            let (from, to) = range.into_inner();
+            let reason = format!("`{name}`: `{text}` is no integer from {from} to {to}");
+            Refusal::BadQuery { reason }
+        })
+    };
+    let offset = number("offset", offset, 0..=u32::MAX as usize)?.unwrap_or(0);
+    let limit = number("limit", limit, 1..=LONGEST_PAGE)?.unwrap_or(100);
+    Ok(Some(Page { offset, limit }))
 }
 
 /// Reads the value of a query parameter that is `true` or `false`.
@@ -111,6 +140,8 @@ mod tests {
     #[test]
     fn ids_are_whole_numbers_of_64_bits() {
         assert_eq!(PeerId(0), peer_id("0").unwrap());
+        assert_eq!(PeerId(9_999_999_999_999_999_999), peer_id("9999999999999999999").unwrap());
+        assert_eq!(PeerId(10_000_000_000_000_000_000), peer_id("10000000000000000000").unwrap());
         assert_eq!(PeerId(u64::MAX), peer_id("18446744073709551615").unwrap());
         for segment in ["", "+5", "-1", "1.0", "0x1", "18446744073709551616", "%31"] {
             assert!(matches!(peer_id(segment), Err(Refusal::BadPeerId { .. })), "{segment}");

@@ -4,9 +4,17 @@ use std::time::Duration;
 
 use actix_web::dev::ServiceRequest;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
-    Answer, Api, answer::Touched, body, duration, entries::Entries, error::Refusal, path, peers,
+    Answer, Api,
+    answer::Touched,
+    body, duration,
+    entries::Entries,
+    error::Refusal,
+    labels::{self, Labels},
+    openapi::{refusals, values},
+    path,
 };
 use crate::{
     fields::Integer,
@@ -16,27 +24,59 @@ use crate::{
 const EXAMPLE: &str =
     "an object such as `{\"expires_in\": \"5m\", \"peer_id\": 42, \"acquired\": {\"A\": 1}}`";
 
-#[derive(Deserialize)]
+/// A peer to be restored, with all that it held.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Restore {
+    /// The length of its new lease.
     #[serde(deserialize_with = "duration::deserialize")]
+    #[schema(value_type = values::Duration)]
     expires_in: Duration,
+    #[schema(value_type = values::PeerId)]
     peer_id: u64,
+    /// What it held.
+    #[schema(value_type = values::Locks)]
     acquired: Entries<Integer>,
+    /// The tokens that were granted with these locks, as far as it knows them.
     #[serde(default)]
+    #[schema(value_type = values::Tokens)]
     tokens: Entries<u64>,
-    #[serde(default, deserialize_with = "peers::name")]
+    /// What people call it, in lists and in log lines; no control characters.
+    #[serde(default, deserialize_with = "labels::name")]
+    #[schema(nullable = false, max_length = 128, examples("etl@node7"))]
     name: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = values::Labels)]
+    labels: Labels,
 }
 
-/// Restores a peer with exactly the locks that the body names.
+/// Restores a peer with the locks that it held before the server was restarted.
+///
+/// The peer exists afterwards with exactly these locks, even if more is then acquired than there
+/// is; levels are not checked. A peer that exists already with exactly these locks, and waits for
+/// nothing, has its lease renewed; one that exists otherwise is left alone. A lock that comes
+/// without its token has none.
+#[utoipa::path(
+    post, path = "/restore", operation_id = "restore", tag = "peers",
+    request_body = Restore,
+    responses(
+        (
+            status = 200,
+            description = "The peer holds these locks.",
+            body = String, headers(("Throttle-Expires-In")), example = json!("Ok"),
+        ),
+        refusals::Restore,
+    ),
+)]
 pub fn restore(api: &Api, request: &ServiceRequest, body: &[u8]) -> Result<Answer, Refusal> {
     path::no_query(request)?;
-    let Restore { expires_in, peer_id, acquired, tokens, name } = body::parse(body, EXAMPLE)?;
+    let Restore { expires_in, peer_id, acquired, tokens, name, labels } =
+        body::parse(body, EXAMPLE)?;
+    let about = labels.about(name.as_deref());
     let restored = Restored {
         acquired: &acquired.counts(),
         tokens: &tokens.numbers(),
-        name: name.as_deref(),
+        about: about.as_ref(),
         expires_in,
     };
     let expires_in = api.state.restore(PeerId(peer_id), restored)?;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::{
-    Arrival, Effect, Effects, Error, Held, Leases, Lock, Locks, PeerId, SemaphoreIx, Timestamp,
-    Token, Wanted,
+    About, Arrival, Effect, Effects, Error, Event, Happening, Held, Leases, Lock, Locks, PeerId,
+    SemaphoreIx, Timestamp, Token, Wanted,
     leases::SLICE,
     peers::{Origin, Peer},
     units::{AskIx, PeerIx},
@@ -55,7 +55,7 @@ pub struct NewPeer<'a> {
     /// The length of its lease.
     pub expires_in: Duration,
     /// What people call it.
-    pub name: Option<&'a str>,
+    pub about: Option<&'a About>,
     /// What it asks for, if anything.
     pub acquire: &'a [Wanted<'a>],
     /// Whether it would wait for that.
@@ -69,9 +69,9 @@ impl Leases {
     ///
     /// # Errors
     /// In the order in which they are looked for: [`Error::LeaseTooLong`],
-    /// [`Error::UnknownSemaphore`], [`Error::BadNames`], [`Error::PeerExists`],
-    /// [`Error::CountAboveMax`], [`Error::CountBelowOne`], [`Error::Revoked`],
-    /// [`Error::TooManyPeers`], [`Error::WouldWait`].
+    /// [`Error::UnknownSemaphore`], [`Error::TooManySemaphores`], [`Error::BadNames`],
+    /// [`Error::PeerExists`], [`Error::CountAboveMax`], [`Error::CountBelowOne`],
+    /// [`Error::Revoked`], [`Error::TooManyPeers`], [`Error::WouldWait`].
     pub fn new_peer(
         &mut self,
         id: PeerId,
@@ -79,7 +79,7 @@ impl Leases {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<Status, Error> {
-        let NewPeer { expires_in, name, acquire, may_queue } = new;
+        let NewPeer { expires_in, about, acquire, may_queue } = new;
         self.expire(now, SLICE, effects);
         self.rules.check_lease(expires_in)?;
         let locks = self.resolve(acquire)?;
@@ -89,11 +89,12 @@ impl Leases {
             self.peers.renew(peer, expires_in, now);
             return Ok(self.status(peer, progress, now));
         }
+        self.check_are_offered(&locks)?;
         self.check_counts(&locks)?;
         self.check_may_enter(id, now)?;
         self.check_is_free(&locks, may_queue)?;
         let origin = Origin::of(locks.len());
-        let peer = self.peers.insert(id, name, origin, now.after(expires_in));
+        let peer = self.peers.insert(id, about.cloned(), origin, now.after(expires_in));
         let progress = match locks.is_empty() {
             true => Progress::Acquired(None),
             false => self.ask(peer, locks, now, effects),
@@ -107,10 +108,10 @@ impl Leases {
     ///
     /// # Errors
     /// In the order in which they are looked for: [`Error::LeaseTooLong`],
-    /// [`Error::UnknownSemaphore`], [`Error::BadNames`], [`Error::CountAboveMax`],
-    /// [`Error::CountBelowOne`], [`Error::UnknownPeer`], [`Error::Grow`] or
-    /// [`Error::PartlyLocked`], [`Error::LevelViolation`], [`Error::AlreadyPending`],
-    /// [`Error::WouldWait`].
+    /// [`Error::UnknownSemaphore`], [`Error::TooManySemaphores`], [`Error::BadNames`],
+    /// [`Error::CountAboveMax`], [`Error::CountBelowOne`], [`Error::UnknownPeer`],
+    /// [`Error::Grow`] or [`Error::PartlyLocked`], [`Error::LevelViolation`],
+    /// [`Error::AlreadyPending`], [`Error::WouldWait`].
     pub fn acquire(
         &mut self,
         id: PeerId,
@@ -140,6 +141,7 @@ impl Leases {
                 (peer, progress)
             }
             _ => {
+                self.check_are_offered(&locks)?;
                 self.check_counts(&locks)?;
                 let peer = peer.ok_or(Error::UnknownPeer)?;
                 self.check_may_ask(peer, &locks, is_single)?;
@@ -169,13 +171,15 @@ impl Leases {
         let semaphore = self.index_of(semaphore)?;
         let peer = self.find(id, now, effects).ok_or(Error::UnknownPeer)?;
         if let Some(position) = self.position_of(semaphore, &self.peers[peer].held) {
-            let Held { lock, .. } = self.peers[peer].held.remove(position);
+            let held = self.peers[peer].held.remove(position);
             self.peers[peer].origin.lose(position);
-            self.permits.release(semaphore, lock.count);
+            self.free(held, Happening::Released, self.peers.who(peer), now, effects);
         } else if let Some((ask, _)) = self.pending_part(peer, semaphore) {
             self.lose_pending(peer);
             self.peers[peer].pending = None;
-            effects.push(Effect::Withdrawn(self.permits.withdraw(ask).arrival));
+            let ask = self.permits.withdraw(ask);
+            effects.push(Effect::Withdrawn(ask.arrival));
+            self.cancel(ask, self.peers.who(peer), now, effects);
         }
         self.settle_grants(now, effects);
         Ok(self.peers[peer].expires_in(now))
@@ -187,7 +191,7 @@ impl Leases {
         let count = peer.origin.len().filter(|count| *count == locks.len())?;
         match (peer.held.get(..count), peer.pending) {
             (Some(held), _) => {
-                let is_same = held.iter().map(|held| &held.lock).eq(locks);
+                let is_same = held.iter().map(Held::lock).eq(locks.iter().copied());
                 is_same.then(|| Progress::Acquired(common_token(held.iter())))
             }
             (None, pending) => self.repeat_pending(pending?, locks),
@@ -200,7 +204,7 @@ impl Leases {
         let Peer { held, pending, .. } = &self.peers[peer];
         let held_as = |lock: &Lock| {
             let position = self.position_of(lock.semaphore, held)?;
-            (held[position].lock == *lock).then(|| &held[position])
+            (held[position].lock() == *lock).then(|| &held[position])
         };
         if let Some(held) = locks.iter().map(held_as).collect::<Option<Vec<_>>>() {
             return Some(Progress::Acquired(common_token(held.into_iter())));
@@ -228,22 +232,25 @@ impl Leases {
         if let Some(position) = self.position_of(semaphore, &self.peers[peer].held) {
             let Peer { held, origin, .. } = &mut self.peers[peer];
             let held = &mut held[position];
-            if !is_repeated(held.lock.count) {
+            if !is_repeated(held.count) {
                 return Ok(None);
             }
-            let token = held.token;
-            let freed = held.lock.count - count;
-            held.lock.count = count;
+            let Held { token, since, .. } = *held;
+            let freed = held.count - count;
+            held.count = count;
             if freed > 0 {
                 origin.lose(position);
                 self.permits.release(semaphore, freed);
+                let freed = Lock { semaphore, count: freed };
+                let event = self.event(Happening::Released, peer, freed, now.since(since));
+                effects.events.push(Event { token, ..event });
                 self.settle_grants(now, effects);
             }
             return Ok(Some(Progress::Acquired(token)));
         }
         let Some((ix, position)) = self.pending_part(peer, semaphore) else { return Ok(None) };
         let ask = &self.permits[ix];
-        let (arrival, existing) = (ask.arrival, ask.locks[position].count);
+        let (arrival, since, existing) = (ask.arrival, ask.since, ask.locks[position].count);
         if !is_repeated(existing) {
             return Ok(None);
         }
@@ -255,6 +262,8 @@ impl Leases {
             effects.push(Effect::Withdrawn(arrival));
             self.lose_pending(peer);
             self.permits.shrink(ix, position, count);
+            let less = Lock { semaphore, count: existing - count };
+            effects.events.push(self.event(Happening::Cancelled, peer, less, now.since(since)));
             self.settle_grants(now, effects);
         }
         let Peer { held, pending, .. } = &self.peers[peer];
@@ -271,7 +280,7 @@ impl Leases {
     }
 
     /// Notes that the pending ask is not any more what it was.
-    fn lose_pending(&mut self, peer: PeerIx) {
+    pub(super) fn lose_pending(&mut self, peer: PeerIx) {
         let Peer { held, origin, .. } = &mut self.peers[peer];
         origin.lose(held.len());
     }
@@ -296,7 +305,7 @@ impl Leases {
         for lock in locks {
             let position = |locks: &Locks| self.position_of(lock.semaphore, locks);
             let existing = match self.position_of(lock.semaphore, held) {
-                Some(position) => held[position].lock,
+                Some(position) => held[position].lock(),
                 None => match pending.and_then(|locks| Some(locks[position(locks)?])) {
                     Some(lock) => lock,
                     None => continue,
@@ -311,7 +320,7 @@ impl Leases {
         // Locks are in walking order: the first one has the highest level, the last one the lowest.
         let highest = locks[0].semaphore;
         let level_of = |semaphore: SemaphoreIx| self.permits[semaphore].level;
-        if let Some(Held { lock: lowest, .. }) = held.last()
+        if let Some(lowest) = held.last()
             && level_of(highest) >= level_of(lowest.semaphore)
         {
             return Err(Error::LevelViolation {
@@ -368,10 +377,14 @@ impl Leases {
         self.peers[peer].pending = Some(ask);
         self.settle_grants(now, effects);
         let Peer { held, pending, .. } = &self.peers[peer];
-        match pending {
-            Some(ask) => Progress::Pending(self.permits[*ask].arrival),
-            None => Progress::Acquired(held.last().and_then(|held| held.token)),
+        let Some(ask) = pending else {
+            return Progress::Acquired(held.last().and_then(|held| held.token));
+        };
+        let ask = &self.permits[*ask];
+        for lock in &ask.locks {
+            effects.events.push(self.event(Happening::Pending, peer, *lock, Duration::ZERO));
         }
+        Progress::Pending(ask.arrival)
     }
 
     fn status(&self, peer: PeerIx, progress: Progress, now: Timestamp) -> Status {

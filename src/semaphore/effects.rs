@@ -1,13 +1,14 @@
-//! What an operation did to others than its caller: who was granted, who is gone.
+//! What an operation did to others than its caller: who was granted, who is gone; and what happened
+//! to which lock, for those who look on.
 //!
-//! Operations append to a list that the caller owns, so that a request allocates nothing. The one
-//! door (`State::apply`) empties it after every operation, so that no effect can be forgotten.
+//! Operations append to lists that the caller owns, so that a request allocates nothing. The one
+//! door (`State::apply`) empties them after every operation, so that nothing can be forgotten.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{Arrival, PeerId, Token, peers::HeldLocks};
+use super::{About, Arrival, PeerId, Token};
 
-/// Something that happened to a pending ask or to a peer.
+/// What those are told who wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The ask was granted: its peer has acquired all locks of it.
@@ -23,18 +24,63 @@ pub enum Effect {
     Withdrawn(Arrival),
     /// The ask ended because its peer was released or expired.
     PeerGone(Arrival),
-    /// A lease ran out, and with it went its peer and these acquired locks.
-    Expired {
-        /// Whose lease ran out.
-        peer: PeerId,
-        /// What people call it.
-        name: Option<Box<str>>,
-        /// The locks that are free again.
-        held: HeldLocks,
-    },
     /// The recovery window is over: from now on locks are granted.
     RecoveryEnded,
 }
 
-/// The effects of one operation, in the order in which they happened.
-pub type Effects = Vec<Effect>;
+/// What can happen to a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It is acquired, at once or after it was pending.
+    Granted,
+    /// It was given back, as a whole or in part.
+    Released,
+    /// It waits.
+    Pending,
+    /// It was pending, and ended without a grant.
+    Cancelled,
+    /// It was lost with the lease of its peer.
+    Expired,
+    /// Its peer came back with it.
+    Restored,
+}
+
+/// Something that happened to a lock, for those who look on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub happening: Happening,
+    /// Whose lock it is.
+    pub peer: PeerId,
+    /// What people call that peer.
+    pub about: Option<About>,
+    /// The semaphore's name.
+    pub semaphore: Arc<str>,
+    /// How many permits.
+    pub count: i64,
+    /// The token of the lock, if it has one.
+    pub token: Option<Token>,
+    /// How long it had been pending or acquired before.
+    pub after: Duration,
+}
+
+/// The effects of one operation, each list in the order in which it happened.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For those who wait.
+    pub ends: Vec<Effect>,
+    /// For those who look on.
+    pub events: Vec<Event>,
+}
+
+impl Effects {
+    /// None yet.
+    pub fn new() -> Self {
+        Effects::default()
+    }
+
+    /// Adds one for those who wait.
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.ends.push(effect);
+    }
+}

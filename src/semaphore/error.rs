@@ -14,7 +14,7 @@ pub enum Error {
     /// No such peer: never made, released, or expired.
     #[error("Unknown peer")]
     UnknownPeer,
-    /// No semaphore of that name is configured.
+    /// No semaphore of that name is configured, and none can be made.
     #[error("Unknown semaphore")]
     UnknownSemaphore,
     /// An ask or a restore names the same semaphore more than once, or none at all.
@@ -119,6 +119,15 @@ pub enum Error {
     #[error("Limit `max_peers` reached: there are {max} peers already. Try again later.")]
     TooManyPeers {
         /// How many there may be.
+        max: usize,
+    },
+    /// A template allows the semaphore, and there are as many semaphores as there may be.
+    #[error(
+        "Limit `max_semaphores` reached: there are {max} semaphores already, and this one would \
+         have to be made. Try again later."
+    )]
+    TooManySemaphores {
+        /// How many there may be before none is made any more.
         max: usize,
     },
     /// The lease would be longer than the operator allows.

@@ -11,11 +11,10 @@ use std::{sync::Arc, time::Duration};
 use hashbrown::HashMap;
 
 use super::{
-    Effect, Effects, Error, Held, Lock, Locks, PeerId, Rules, SemaphoreConfig, SemaphoreIx,
-    Timestamp, Token,
-    peers::{Due, Peer, Peers},
+    Catalogue, Effect, Effects, Error, Happening, Lock, Locks, PeerId, Rules, SemaphoreIx, Source,
+    Timestamp,
+    peers::{Due, Peers},
     permits::Permits,
-    queue::Semaphore,
     restore::Revoked,
     units::PeerIx,
 };
@@ -30,35 +29,39 @@ pub type Wanted<'a> = (&'a str, i64);
 #[derive(Debug)]
 pub struct Leases {
     /// Hashed once a request; everything inside goes by index.
-    names: HashMap<Arc<str>, SemaphoreIx, foldhash::fast::RandomState>,
+    pub(super) names: HashMap<Arc<str>, SemaphoreIx, foldhash::fast::RandomState>,
+    /// All semaphores in the order of their names, for listings.
+    pub(super) in_order: Vec<SemaphoreIx>,
+    /// What the configuration says.
+    pub(super) catalogue: Catalogue,
     pub(super) permits: Permits,
     pub(super) peers: Peers,
     pub(super) revoked: Revoked,
     pub(super) rules: Rules,
     /// How many asks were granted since the start.
-    grants: u64,
+    pub(super) grants: u64,
 }
 
 impl Leases {
-    /// Books in which nobody holds anything. Of two semaphores of one name, the later counts.
-    pub fn new(
-        semaphores: impl IntoIterator<Item = (String, SemaphoreConfig)>,
-        rules: Rules,
-    ) -> Self {
-        let by_name: std::collections::BTreeMap<_, _> = semaphores.into_iter().collect();
-        let semaphores: Vec<_> =
-            by_name.into_iter().map(|(name, config)| Semaphore::new(name.into(), config)).collect();
-        let names = (0..).map(SemaphoreIx);
-        let names = semaphores.iter().map(|semaphore| semaphore.name.clone()).zip(names).collect();
+    /// Books in which nobody holds anything.
+    pub fn new(catalogue: impl Into<Catalogue>, rules: Rules) -> Self {
         let is_closed = rules.grants_from > Timestamp::default();
-        Leases {
-            names,
-            permits: Permits::new(semaphores, is_closed),
+        let mut leases = Leases {
+            names: HashMap::default(),
+            in_order: Vec::new(),
+            catalogue: Catalogue::default(),
+            permits: Permits::new(is_closed),
             peers: Peers::default(),
             revoked: Revoked::default(),
             rules,
             grants: 0,
+        };
+        let catalogue = catalogue.into();
+        for (name, config) in &catalogue.semaphores {
+            leases.add(name, Source::File, *config);
         }
+        leases.catalogue = catalogue;
+        leases
     }
 
     /// When the recovery window ends, while it lasts.
@@ -99,7 +102,7 @@ impl Leases {
     pub fn remove_peer(&mut self, id: PeerId, now: Timestamp, effects: &mut Effects) -> bool {
         self.expire(now, SLICE, effects);
         let Some(peer) = self.find(id, now, effects) else { return false };
-        self.remove(peer, effects);
+        self.remove(peer, Happening::Released, now, effects);
         self.settle_grants(now, effects);
         true
     }
@@ -131,7 +134,8 @@ impl Leases {
         effects: &mut Effects,
     ) -> Result<i64, Error> {
         self.expire(now, SLICE, effects);
-        let semaphore = &self.permits[self.index_of(semaphore)?];
+        let semaphore = self.index_of(semaphore)?;
+        let semaphore = &self.permits[semaphore];
         Ok(semaphore.max - semaphore.acquired)
     }
 
@@ -146,13 +150,14 @@ impl Leases {
     /// hands on what they held, and ends the recovery window. Looks at no more than `at_most`
     /// entries of the expiry index. Returns how many peers expired.
     pub fn expire(&mut self, now: Timestamp, at_most: usize, effects: &mut Effects) -> usize {
+        self.sweep();
         let mut expired = 0;
         for _ in 0..at_most {
             match self.peers.next_due(now) {
                 Due::Nothing => break,
                 Due::Postponed => {}
                 Due::Ended(peer) => {
-                    self.clear_away(peer, effects);
+                    self.remove(peer, Happening::Expired, now, effects);
                     expired += 1;
                 }
             }
@@ -176,42 +181,34 @@ impl Leases {
     ) -> Option<PeerIx> {
         let peer = self.peers.find(id)?;
         if self.peers[peer].is_due(now) {
-            self.clear_away(peer, effects);
+            self.remove(peer, Happening::Expired, now, effects);
             self.settle_grants(now, effects);
             return None;
         }
         Some(peer)
     }
 
-    /// Takes a peer whose lease has ended out of the books. What it held is handed on by
-    /// `settle_grants`.
-    fn clear_away(&mut self, peer: PeerIx, effects: &mut Effects) {
-        let (peer, name) = self.remove(peer, effects);
-        effects.push(Effect::Expired { peer: peer.id, name, held: peer.held });
-    }
-
-    /// Takes a peer and its name out of the books. What it held is handed on by `settle_grants`.
+    /// Takes a peer out of the books. What it held is handed on by `settle_grants`.
     pub(super) fn remove(
         &mut self,
         peer: PeerIx,
+        happening: Happening,
+        now: Timestamp,
         effects: &mut Effects,
-    ) -> (Peer, Option<Box<str>>) {
-        let (peer, name) = self.peers.remove(peer);
+    ) {
+        let (peer, about) = self.peers.remove(peer);
         if let Some(ask) = peer.pending {
-            effects.push(Effect::PeerGone(self.permits.withdraw(ask).arrival));
+            let ask = self.permits.withdraw(ask);
+            effects.push(Effect::PeerGone(ask.arrival));
+            self.cancel(ask, (peer.id, about.clone()), now, effects);
         }
-        for Held { lock, .. } in &peer.held {
-            self.permits.release(lock.semaphore, lock.count);
+        for held in peer.held {
+            self.free(held, happening, (peer.id, about.clone()), now, effects);
         }
-        (peer, name)
-    }
-
-    pub(super) fn index_of(&self, semaphore: &str) -> Result<SemaphoreIx, Error> {
-        self.names.get(semaphore).copied().ok_or(Error::UnknownSemaphore)
     }
 
     /// Turns names into locks, in walking order.
-    pub(super) fn resolve(&self, wanted: &[Wanted<'_>]) -> Result<Locks, Error> {
+    pub(super) fn resolve(&mut self, wanted: &[Wanted<'_>]) -> Result<Locks, Error> {
         let mut locks = Locks::with_capacity(wanted.len());
         for (name, count) in wanted {
             locks.push(Lock { semaphore: self.index_of(name)?, count: *count });
@@ -225,40 +222,16 @@ impl Leases {
     }
 
     /// Where the lock of that semaphore stands, in locks that are in walking order. O(log k).
-    pub(super) fn position_of<L: AsRef<Lock>>(
+    pub(super) fn position_of<L: AsRef<SemaphoreIx>>(
         &self,
         semaphore: SemaphoreIx,
         locks: &[L],
     ) -> Option<usize> {
         let order = self.permits.walking_order(semaphore);
-        locks
-            .binary_search_by_key(&order, |lock| {
-                self.permits.walking_order(lock.as_ref().semaphore)
-            })
-            .ok()
+        locks.binary_search_by_key(&order, |lock| self.permits.walking_order(*lock.as_ref())).ok()
     }
 
     pub(super) fn name_of(&self, semaphore: SemaphoreIx) -> String {
         self.permits[semaphore].name.to_string()
-    }
-
-    /// Hands on what became free, and enters the asks that are granted into the books of their
-    /// peers. The last step of every operation that frees permits or asks for some.
-    ///
-    /// Where many leases end together, an ask may be granted whose peer is to be cleared away next.
-    /// Its waiters are told so: nobody is told of a lock that is gone already.
-    pub(super) fn settle_grants(&mut self, now: Timestamp, effects: &mut Effects) {
-        for ask in self.permits.settle() {
-            let token = Token::after(self.rules.tokens_above.saturating_add(self.grants));
-            self.grants += 1;
-            let peer = &mut self.peers[ask.peer];
-            peer.pending = None;
-            peer.held.extend(ask.locks.iter().map(|lock| Held { lock: *lock, token: Some(token) }));
-            let ask = ask.arrival;
-            effects.push(match peer.is_due(now) {
-                true => Effect::PeerGone(ask),
-                false => Effect::Acquired { ask, token, expires_in: peer.expires_in(now) },
-            });
-        }
     }
 }

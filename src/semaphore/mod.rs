@@ -7,10 +7,13 @@
 //!
 //! Start reading at [`Leases`]; how permits are handed out stands in `permits`.
 
+mod about;
 mod acquire;
+mod catalogue;
 mod effects;
 mod error;
 mod expiry;
+mod holdings;
 pub mod invariants;
 mod leases;
 mod peers;
@@ -21,6 +24,7 @@ mod rules;
 mod semaphore_config;
 mod snapshot;
 mod timestamp;
+mod totals;
 mod units;
 
 #[cfg(test)]
@@ -29,15 +33,19 @@ mod model;
 mod tests;
 
 pub use self::{
+    about::About,
     acquire::{Asking, NewPeer, Progress, Status, Terms},
-    effects::{Effect, Effects},
+    catalogue::{Adjustment, Changes, Kept, Reason},
+    effects::{Effect, Effects, Event, Happening},
     error::Error,
     leases::{Leases, Wanted},
-    peers::HeldLocks,
     restore::Restored,
     rules::Rules,
-    semaphore_config::SemaphoreConfig,
-    snapshot::{NamedLocks, PeerSnapshot, SemaphoreSnapshot},
+    semaphore_config::{Catalogue, SemaphoreConfig, Source, Template},
+    snapshot::{
+        Holding, NamedLocks, Page, PeerSnapshot, SemaphoreSnapshot, SemaphoreView, Standing,
+    },
     timestamp::Timestamp,
+    totals::{BOUNDS, Durations, Totals},
     units::{Arrival, Held, Lock, Locks, PeerId, SemaphoreIx, Token},
 };

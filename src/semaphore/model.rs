@@ -8,12 +8,17 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 
 use super::{
-    Asking, Effect, Effects, Error, Leases, NewPeer, PeerId, Progress, Restored, Rules,
-    SemaphoreConfig, Status, Terms, Timestamp, invariants,
+    Adjustment, Asking, Catalogue, Changes, Effect, Effects, Error, Event, Happening, Leases,
+    NewPeer, Page, PeerId, Progress, Restored, Rules, SemaphoreConfig, Source, Status, Terms,
+    Timestamp, invariants,
 };
 
 /// Name, max and level of each semaphore, in walking order.
 const SEMAPHORES: [(&str, i64, i32); 4] = [("D", 2, 7), ("B", 3, 1), ("C", 1, 1), ("A", 5, 0)];
+
+/// Those that may leave the configuration. When they come back, they may lie elsewhere in the books,
+/// which matters to the walking order only among semaphores of one level.
+const REMOVABLE: [usize; 2] = [0, 3];
 
 /// Few enough for the limits to be met now and then.
 const MAX_PEERS: usize = 4;
@@ -23,6 +28,9 @@ const MAX_EXPIRES_IN: u64 = 27;
 const TOKENS_ABOVE: u64 = 100;
 
 type Counts = BTreeMap<usize, i64>;
+
+/// What each peer holds and waits for of each semaphore, as the events have it.
+type Ledger = BTreeMap<(u64, String), (i64, i64)>;
 
 #[derive(Clone, Debug)]
 struct ModelPeer {
@@ -43,8 +51,31 @@ struct ModelAsk {
     reserved: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
+struct ModelSemaphore {
+    /// As it was set last.
+    max: i64,
+    paused: bool,
+    /// As it was configured last.
+    configured: i64,
+    /// Whether the configuration names it.
+    offered: bool,
+    /// Whether it is there at all.
+    exists: bool,
+}
+
+impl ModelSemaphore {
+    fn new(max: i64) -> Self {
+        ModelSemaphore { max, paused: false, configured: max, offered: true, exists: true }
+    }
+}
+
+/// The max of each semaphore that a configuration names.
+type Maxes = [Option<i64>; SEMAPHORES.len()];
+
+#[derive(Clone, Debug)]
 struct Model {
+    semaphores: [ModelSemaphore; SEMAPHORES.len()],
     peers: BTreeMap<u64, ModelPeer>,
     arrivals: u64,
     now: u64,
@@ -79,6 +110,19 @@ impl ModelPeer {
     }
 }
 
+impl Default for Model {
+    fn default() -> Self {
+        Model {
+            semaphores: SEMAPHORES.map(|(_, max, _)| ModelSemaphore::new(max)),
+            peers: BTreeMap::new(),
+            arrivals: 0,
+            now: 0,
+            grants_from: 0,
+            revoked: BTreeMap::new(),
+        }
+    }
+}
+
 impl Model {
     fn acquired(&self, semaphore: usize) -> i64 {
         self.peers.values().filter_map(|peer| peer.held.get(&semaphore)).sum()
@@ -92,7 +136,7 @@ impl Model {
     }
 
     fn room(&self, semaphore: usize) -> i64 {
-        SEMAPHORES[semaphore].1 - self.acquired(semaphore) - self.reserved(semaphore)
+        self.semaphores[semaphore].max - self.acquired(semaphore) - self.reserved(semaphore)
     }
 
     /// Peers whose asks stand in the queue of this semaphore, and their counts, in arrival order.
@@ -113,7 +157,7 @@ impl Model {
     /// Takes back reservations where more is acquired than there is, then serves all queues.
     fn settle(&mut self) {
         for semaphore in 0..SEMAPHORES.len() {
-            while self.room(semaphore) < 0 {
+            while self.room(semaphore) < 0 || self.semaphores[semaphore].paused {
                 let reserving = self.peers.values_mut().filter_map(|peer| peer.ask.as_mut());
                 let latest = reserving
                     .filter(|ask| ask.locks.keys().take(ask.reserved).any(|ix| *ix == semaphore))
@@ -128,6 +172,7 @@ impl Model {
         for semaphore in 0..SEMAPHORES.len() {
             while let Some((id, count)) = self.standing(semaphore).first().copied()
                 && count <= self.room(semaphore)
+                && !self.semaphores[semaphore].paused
             {
                 let peer = self.peers.get_mut(&id).unwrap();
                 let ask = peer.ask.as_mut().unwrap();
@@ -147,14 +192,93 @@ impl Model {
         self.peers.iter().filter_map(ask).collect()
     }
 
-    fn expire(&mut self, now: u64) {
+    /// Returns who expired.
+    fn expire(&mut self, now: u64) -> Vec<u64> {
         self.now = now;
-        self.peers.retain(|_, peer| peer.valid_until > now);
+        let expired = self.peers.extract_if(.., |_, peer| peer.valid_until <= now);
+        let expired = expired.map(|(id, _)| id).collect();
+        self.settle();
+        expired
+    }
+
+    /// What left the configuration is gone once nobody uses it, and with it what was set by hand.
+    fn sweep(&mut self) {
+        for ix in 0..SEMAPHORES.len() {
+            let is_used = self.peers.values().any(|peer| peer.has(ix));
+            if !self.semaphores[ix].offered && !is_used {
+                self.semaphores[ix].exists = false;
+            }
+        }
+    }
+
+    /// Sets max, or pauses, or both.
+    fn adjust(&mut self, semaphore: usize, max: i64, paused: bool) {
+        let semaphore = &mut self.semaphores[semaphore];
+        (semaphore.max, semaphore.paused) = (max, paused);
+        self.withdraw_impossible();
         self.settle();
     }
 
-    fn check_counts(wanted: &Counts) -> Result<(), &'static str> {
-        if wanted.iter().any(|(ix, count)| *count > SEMAPHORES[*ix].1) {
+    /// Another configuration. Returns who is added, changed, removed, and kept as it was set.
+    fn configure(&mut self, maxes: Maxes) -> [Vec<usize>; 4] {
+        let [mut added, mut changed, mut removed, mut kept] = [const { Vec::new() }; 4];
+        for (ix, configured) in maxes.into_iter().enumerate() {
+            let semaphore = &mut self.semaphores[ix];
+            let before = *semaphore;
+            semaphore.offered = configured.is_some();
+            match configured {
+                None if before.offered => removed.push(ix),
+                None => {}
+                Some(max) if !before.exists => {
+                    *semaphore = ModelSemaphore::new(max);
+                    added.push(ix);
+                }
+                Some(max) => {
+                    semaphore.configured = max;
+                    if before.max == before.configured {
+                        semaphore.max = max;
+                    } else if before.max != max {
+                        kept.push(ix);
+                    }
+                    match before {
+                        ModelSemaphore { offered: false, .. } => added.push(ix),
+                        ModelSemaphore { configured, .. } if configured != max => changed.push(ix),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.withdraw_impossible();
+        self.settle();
+        [added, changed, removed, kept]
+    }
+
+    /// Whoever asks for more than there ever is waits in vain.
+    fn withdraw_impossible(&mut self) {
+        for peer in self.peers.values_mut() {
+            let is_impossible = |(ix, count): (&usize, &i64)| *count > self.semaphores[*ix].max;
+            let ask = peer.ask.take_if(|ask| ask.locks.iter().any(is_impossible));
+            ask.iter().flat_map(|ask| ask.locks.keys()).for_each(|ix| peer.part(*ix));
+        }
+    }
+
+    /// Whether there are all of these.
+    fn check_exist<'a>(
+        &self,
+        mut wanted: impl Iterator<Item = &'a usize>,
+    ) -> Result<(), &'static str> {
+        let exist = wanted.all(|ix| self.semaphores[*ix].exists);
+        if exist { Ok(()) } else { Err("unknown semaphore") }
+    }
+
+    /// Whether somebody new may have them.
+    fn check_are_offered(&self, wanted: &Counts) -> Result<(), &'static str> {
+        let are_offered = wanted.keys().all(|ix| self.semaphores[*ix].offered);
+        if are_offered { Ok(()) } else { Err("unknown semaphore") }
+    }
+
+    fn check_counts(&self, wanted: &Counts) -> Result<(), &'static str> {
+        if wanted.iter().any(|(ix, count)| *count > self.semaphores[*ix].max) {
             return Err("count above max");
         }
         if wanted.values().any(|count| *count < 1) { Err("count below one") } else { Ok(()) }
@@ -179,7 +303,8 @@ impl Model {
     }
 
     fn check_acquire(&self, id: u64, wanted: &Counts, whole: bool) -> Result<(), &'static str> {
-        Model::check_counts(wanted)?;
+        self.check_are_offered(wanted)?;
+        self.check_counts(wanted)?;
         let peer = self.peers.get(&id).ok_or("unknown peer")?;
         if wanted.keys().any(|ix| peer.has(*ix)) {
             return Err(if whole { "partly locked" } else { "grow" });
@@ -200,6 +325,7 @@ impl Model {
         whole: bool,
         may_queue: bool,
     ) -> Result<bool, &'static str> {
+        self.check_exist(wanted.keys())?;
         if !self.is_repeated(id, wanted, whole) {
             self.check_acquire(id, wanted, whole)?;
             let before = self.clone();
@@ -240,6 +366,7 @@ impl Model {
         until: u64,
         may_queue: bool,
     ) -> Result<bool, &'static str> {
+        self.check_exist(wanted.keys())?;
         if let Some(peer) = self.peers.get_mut(&id) {
             let is_held = peer.holds(wanted);
             if peer.origin.as_ref() != Some(wanted) || !(is_held || peer.is_pending(wanted)) {
@@ -251,7 +378,8 @@ impl Model {
             peer.valid_until = until;
             return Ok(is_held);
         }
-        Model::check_counts(wanted)?;
+        self.check_are_offered(wanted)?;
+        self.check_counts(wanted)?;
         self.check_may_enter(id)?;
         let before = self.clone();
         let peer = ModelPeer::new(until, Counts::new());
@@ -265,6 +393,7 @@ impl Model {
     }
 
     fn release(&mut self, id: u64, semaphore: usize) -> Result<(), &'static str> {
+        self.check_exist([semaphore].iter())?;
         let peer = self.peers.get_mut(&id).ok_or("unknown peer")?;
         if peer.has(semaphore) {
             peer.part(semaphore);
@@ -282,6 +411,7 @@ impl Model {
         token: Option<u64>,
         until: u64,
     ) -> Result<(), &'static str> {
+        self.check_exist(held.keys())?;
         if held.values().any(|count| *count < 1) {
             return Err("count below one");
         }
@@ -298,6 +428,7 @@ impl Model {
             peer.valid_until = until;
             return Ok(());
         }
+        self.check_are_offered(held)?;
         if tokens.values().any(|token| *token > TOKENS_ABOVE) {
             return Err("bad token");
         }
@@ -352,6 +483,17 @@ enum Step {
         token: Option<u64>,
         expires_in: u64,
     },
+    Adjust {
+        semaphore: usize,
+        max: Option<i64>,
+        paused: Option<bool>,
+    },
+    Reset {
+        semaphore: usize,
+    },
+    Configure {
+        maxes: Maxes,
+    },
     /// Time passes, and nobody looks at the books until the next step.
     Wait {
         seconds: u64,
@@ -393,6 +535,18 @@ fn step() -> impl Strategy<Value = Step> {
     let token = prop::option::of(prop_oneof![1 => 0..1_u64, 9 => 1..TOKENS_ABOVE + 20]);
     let restore = (id(), counts(0..4_i64, 0..3), token, lease())
         .prop_map(|(id, held, token, expires_in)| Step::Restore { id, held, token, expires_in });
+    let paused = prop::option::of(prop::bool::weighted(0.3));
+    let adjust = (semaphore(), prop::option::of(0..7_i64), paused)
+        .prop_map(|(semaphore, max, paused)| Step::Adjust { semaphore, max, paused });
+    let configure = (prop::array::uniform4(0..7_i64), prop::array::uniform2(any::<bool>()))
+        .prop_map(|(maxes, removed)| {
+            let mut maxes = maxes.map(Some);
+            for (ix, _) in REMOVABLE.into_iter().zip(removed).filter(|(_, is_removed)| *is_removed)
+            {
+                maxes[ix] = None;
+            }
+            Step::Configure { maxes }
+        });
     prop_oneof![
         2 => new_peer(0..1),
         2 => new_peer(1..3),
@@ -403,10 +557,36 @@ fn step() -> impl Strategy<Value = Step> {
         2 => id().prop_map(|id| Step::RemovePeer { id }),
         1 => id().prop_map(|id| Step::Revoke { id }),
         2 => restore,
+        2 => adjust,
+        1 => semaphore().prop_map(|semaphore| Step::Reset { semaphore }),
+        2 => configure,
         3 => (0..12_u64).prop_map(|seconds| Step::Wait { seconds }),
         1 => Just(Step::Collect),
         8 => (1..6_usize).prop_map(|back| Step::Again { back }),
     ]
+}
+
+fn catalogue(maxes: &Maxes) -> Catalogue {
+    let offered = SEMAPHORES.iter().zip(maxes);
+    let config = offered.filter_map(|((name, _, level), max)| Some((*name, (*max)?, *level)));
+    config.map(|(name, max, level)| (name.to_owned(), SemaphoreConfig { max, level })).collect()
+}
+
+/// Sorted.
+fn names_of(semaphores: &[usize]) -> Vec<String> {
+    let mut names: Vec<_> = semaphores.iter().map(|ix| SEMAPHORES[*ix].0.to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Those that are added, changed, removed, and kept as they were set, each sorted.
+fn names_in(Changes { added, changed, removed, kept }: Changes) -> [Vec<String>; 4] {
+    let kept = kept.into_iter().map(|kept| kept.semaphore).collect();
+    [added, changed, removed, kept].map(|names| {
+        let mut names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
+        names.sort();
+        names
+    })
 }
 
 fn named(counts: &Counts) -> Vec<(&'static str, i64)> {
@@ -429,9 +609,10 @@ fn reason(error: &Error) -> &'static str {
         Error::LeaseTooLong { .. } => "lease too long",
         Error::BadToken { .. } => "bad token",
         Error::RestoreConflict => "restore conflict",
+        Error::UnknownSemaphore => "unknown semaphore",
         Error::BadNames { .. }
-        | Error::UnknownSemaphore
         | Error::TokenWithoutLock { .. }
+        | Error::TooManySemaphores { .. }
         | Error::RestoreOverflow { .. } => "other",
     }
 }
@@ -451,24 +632,25 @@ struct Pair {
     now: u64,
     /// The greatest token that was seen so far.
     latest_token: u64,
+    ledger: Ledger,
 }
 
 impl Pair {
     /// With a recovery window of so many seconds.
     fn new(window: u64) -> Self {
-        let config =
-            |(name, max, level): (&str, _, _)| (name.to_owned(), SemaphoreConfig { max, level });
         let rules = Rules {
             max_peers: MAX_PEERS,
+            max_semaphores: SEMAPHORES.len(),
             max_expires_in: Some(Duration::from_secs(MAX_EXPIRES_IN)),
             grants_from: Timestamp::new(Duration::from_secs(window)),
             tokens_above: TOKENS_ABOVE,
         };
         Pair {
             model: Model { grants_from: window, ..Model::default() },
-            leases: Leases::new(SEMAPHORES.map(config), rules),
+            leases: Leases::new(catalogue(&SEMAPHORES.map(|(_, max, _)| Some(max))), rules),
             now: 0,
             latest_token: TOKENS_ABOVE,
+            ledger: Ledger::new(),
         }
     }
 
@@ -484,13 +666,14 @@ impl Pair {
         let until = |expires_in| self.now + expires_in;
         let seconds = Duration::from_secs;
         let model = &mut self.model;
-        model.expire(self.now);
+        model.sweep();
+        let expired = model.expire(self.now);
         let asks_after_expiry: Vec<_> = model.asks().into_keys().collect();
         match step {
             Step::NewPeer { id, wanted, may_queue, expires_in } => {
                 let acquire = &*named(wanted);
                 let (lease, may_queue) = (seconds(*expires_in), *may_queue);
-                let new = NewPeer { expires_in: lease, name: None, acquire, may_queue };
+                let new = NewPeer { expires_in: lease, about: None, acquire, may_queue };
                 let result = self.leases.new_peer(PeerId(*id), new, now, fx).map(is_acquired);
                 let expected = check_lease(*expires_in)
                     .and_then(|()| model.new_peer(*id, wanted, until(*expires_in), may_queue));
@@ -542,9 +725,37 @@ impl Pair {
                     .and_then(|()| model.restore(*id, held, *token, until(*expires_in)));
                 let (acquired, tokens) = (&*named(held), &*tokens);
                 let expires_in = seconds(*expires_in);
-                let restored = Restored { acquired, tokens, name: None, expires_in };
+                let restored = Restored { acquired, tokens, about: None, expires_in };
                 let result = self.leases.restore(PeerId(*id), restored, now, fx);
                 prop_assert_eq!(expected, result.map(drop).map_err(|error| reason(&error)));
+            }
+            Step::Adjust { semaphore, max, paused } => {
+                let adjustment = Adjustment { max: *max, paused: *paused };
+                let result = self.leases.adjust(SEMAPHORES[*semaphore].0, adjustment, now, fx);
+                let expected = model.check_exist([*semaphore].iter()).map(|()| {
+                    let before = model.semaphores[*semaphore];
+                    let (max, paused) =
+                        (max.unwrap_or(before.max), paused.unwrap_or(before.paused));
+                    model.adjust(*semaphore, max, paused);
+                    (max, paused)
+                });
+                let result = result.map(|it| (it.max, it.is_paused));
+                prop_assert_eq!(expected, result.map_err(|error| reason(&error)));
+            }
+            Step::Reset { semaphore } => {
+                let result = self.leases.reset(SEMAPHORES[*semaphore].0, now, fx);
+                let expected = model.check_exist([*semaphore].iter()).map(|()| {
+                    let max = model.semaphores[*semaphore].configured;
+                    model.adjust(*semaphore, max, false);
+                    (max, false)
+                });
+                let result = result.map(|it| (it.max, it.is_paused));
+                prop_assert_eq!(expected, result.map_err(|error| reason(&error)));
+            }
+            Step::Configure { maxes } => {
+                let expected = model.configure(*maxes).map(|list| names_of(&list));
+                let changes = self.leases.configure(catalogue(maxes), now, fx);
+                prop_assert_eq!(expected, names_in(changes));
             }
             Step::Collect => {
                 self.leases.expire(now, usize::MAX, fx);
@@ -553,14 +764,45 @@ impl Pair {
         }
         self.compare_books()?;
         self.compare_tokens()?;
-        self.compare_effects(step, asks_before, &asks_after_expiry, &effects)
+        self.compare_ledger(&effects)?;
+        self.compare_effects(step, asks_before, &asks_after_expiry, &expired, &effects)
+    }
+
+    /// Whoever only reads the events knows who holds and who waits for what.
+    fn compare_ledger(&mut self, effects: &Effects) -> Result<(), TestCaseError> {
+        for Event { happening, peer, semaphore, count, .. } in &effects.events {
+            let (held, pending) = self.ledger.entry((peer.0, semaphore.to_string())).or_default();
+            match happening {
+                Happening::Pending => *pending += count,
+                Happening::Cancelled => *pending -= count,
+                Happening::Released | Happening::Expired => *held -= count,
+                Happening::Restored => *held += count,
+                Happening::Granted => {
+                    prop_assert!(*pending == 0 || pending == count, "granted as a whole");
+                    *pending = 0;
+                    *held += count;
+                }
+            }
+        }
+        self.ledger.retain(|_, counts| *counts != (0, 0));
+        let mut expected = Ledger::new();
+        for (id, peer) in &self.model.peers {
+            for (ix, count) in &peer.held {
+                expected.entry((*id, SEMAPHORES[*ix].0.to_owned())).or_default().0 += count;
+            }
+            for (ix, count) in peer.ask.iter().flat_map(|ask| &ask.locks) {
+                expected.entry((*id, SEMAPHORES[*ix].0.to_owned())).or_default().1 += count;
+            }
+        }
+        prop_assert_eq!(&expected, &self.ledger);
+        Ok(())
     }
 
     fn compare_books(&self) -> Result<(), TestCaseError> {
         invariants::check(&self.leases);
         let now = Timestamp::new(Duration::from_secs(self.now));
         let mut actual = BTreeMap::new();
-        for peer in self.leases.peers(now) {
+        for peer in self.leases.peers(Page::ALL, now) {
             let sorted = |mut locks: Vec<(std::sync::Arc<str>, i64)>| {
                 locks.sort();
                 locks.into_iter().map(|(name, count)| (name.to_string(), count)).collect::<Vec<_>>()
@@ -584,8 +826,13 @@ impl Pair {
             .collect();
         prop_assert_eq!(expected, actual);
         for (ix, (name, ..)) in SEMAPHORES.iter().enumerate() {
-            let snapshot = self.leases.semaphores(now).find(|it| *it.name == **name).unwrap();
+            let expected = self.model.semaphores[ix];
+            let snapshot = self.leases.semaphores(now).find(|it| *it.name == **name);
+            prop_assert_eq!(expected.exists, snapshot.is_some());
+            let Some(snapshot) = snapshot else { continue };
             prop_assert_eq!(self.model.acquired(ix), snapshot.acquired);
+            prop_assert_eq!(expected.offered, snapshot.source == Source::File);
+            prop_assert_eq!((expected.max, expected.paused), (snapshot.max, snapshot.is_paused));
         }
         Ok(())
     }
@@ -595,7 +842,7 @@ impl Pair {
     fn compare_tokens(&mut self) -> Result<(), TestCaseError> {
         let now = Timestamp::new(Duration::from_secs(self.now));
         let mut granted: BTreeMap<u64, u64> = BTreeMap::new();
-        for snapshot in self.leases.peers(now) {
+        for snapshot in self.leases.peers(Page::ALL, now) {
             let id = snapshot.id.0;
             let peer = self.model.peers.get_mut(&id).unwrap();
             let index = |name: &str| SEMAPHORES.iter().position(|it| it.0 == name).unwrap();
@@ -624,11 +871,12 @@ impl Pair {
         step: &Step,
         before: BTreeMap<u64, (u64, Counts)>,
         after_expiry: &[u64],
+        expired: &[u64],
         effects: &Effects,
     ) -> Result<(), TestCaseError> {
         let after = self.model.asks();
         for (arrival, (id, locks)) in before {
-            let told: Vec<_> = (effects.iter())
+            let told: Vec<_> = (effects.ends.iter())
                 .filter_map(|effect| match effect {
                     Effect::Acquired { ask, .. } if ask.0 == arrival => Some("acquired"),
                     Effect::Withdrawn(ask) if ask.0 == arrival => Some("withdrawn"),
@@ -641,13 +889,10 @@ impl Pair {
             };
             let shrank = matches!(step, Step::Acquire { id: asker, wanted, .. } if *asker == id
                 && wanted.iter().any(|(ix, count)| locks.get(ix).is_some_and(|old| old > count)));
-            let is_expired = effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::Expired { peer, .. } if peer.0 == id));
             let expected: &[&str] = match (after.get(&arrival), self.model.peers.get(&id)) {
                 (Some((_, same)), _) if *same == locks => &[],
                 (Some(_), _) => &["withdrawn"],
-                _ if is_expired => &["peer gone"],
+                _ if expired.contains(&id) => &["peer gone"],
                 // Granted what others left, whatever the step did afterwards.
                 _ if !after_expiry.contains(&arrival) => &["acquired"],
                 (None, None) => &["peer gone"],

@@ -9,7 +9,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::{
-    Held, PeerId, Timestamp,
+    About, Held, PeerId, Timestamp,
     expiry::Expiry,
     units::{AskIx, PeerIx},
 };
@@ -91,8 +91,8 @@ pub(super) struct Peers {
     by_id: HashTable<u32>,
     /// Seeded anew in each process. No outcome depends on it: nothing iterates over `by_id`.
     hasher: RandomState,
-    /// Names of those that have one. Kept apart, for most have none.
-    names: HashMap<PeerIx, Box<str>, RandomState>,
+    /// What people call them. Kept apart, for many have no name.
+    about: HashMap<PeerIx, About, RandomState>,
     pub(super) expiry: Expiry,
 }
 
@@ -109,16 +109,20 @@ impl Peers {
             .map(|slot| PeerIx(*slot))
     }
 
-    /// What people call this peer.
-    pub(super) fn name(&self, ix: PeerIx) -> Option<&str> {
-        self.names.get(&ix).map(Box::as_ref)
+    /// The id of this peer, and what people call it.
+    pub(super) fn who(&self, ix: PeerIx) -> (PeerId, Option<About>) {
+        let about = match self.about.is_empty() {
+            true => None,
+            false => self.about.get(&ix).cloned(),
+        };
+        (self[ix].id, about)
     }
 
     /// A new peer without locks. The caller knows that no peer of that id exists.
     pub(super) fn insert(
         &mut self,
         id: PeerId,
-        name: Option<&str>,
+        about: Option<About>,
         origin: Origin,
         valid_until: Timestamp,
     ) -> PeerIx {
@@ -130,22 +134,22 @@ impl Peers {
             hasher.hash_one(slots[*slot as usize].id)
         });
         self.expiry.insert(PeerIx(slot), valid_until);
-        if let Some(name) = name {
-            self.names.insert(PeerIx(slot), name.into());
+        if let Some(about) = about {
+            self.about.insert(PeerIx(slot), about);
         }
         PeerIx(slot)
     }
 
-    /// Takes a peer and its name out of the books, its entry in the expiry index included.
-    /// O(log P).
-    pub(super) fn remove(&mut self, ix: PeerIx) -> (Peer, Option<Box<str>>) {
+    /// Takes a peer and what people call it out of the books, its entry in the expiry index
+    /// included. O(log P).
+    pub(super) fn remove(&mut self, ix: PeerIx) -> (Peer, Option<About>) {
         let peer = self.slots.remove(ix.0 as usize);
         let hash = self.hasher.hash_one(peer.id);
         if let Ok(entry) = self.by_id.find_entry(hash, |slot| *slot == ix.0) {
             entry.remove();
         }
         self.expiry.remove(ix);
-        (peer, self.names.remove(&ix))
+        (peer, self.about.remove(&ix))
     }
 
     /// Lets the lease end `expires_in` from now. O(1) where that extends it.

@@ -3,7 +3,7 @@
 //! # The discipline
 //!
 //! First come, first served, in each semaphore. An ask for several semaphores walks through them
-//! one after another, the highest level first (then by name): it stands in the next queue, under
+//! one after another, the highest level first (then by index): it stands in the next queue, under
 //! its original arrival number, only once its permits in the one before are reserved. When the last
 //! are reserved, it is granted as a whole. An ask for one semaphore is the shortest such walk.
 //!
@@ -48,7 +48,7 @@ type Moved = SmallVec<[SemaphoreIx; 4]>;
 /// All semaphores and all pending asks.
 #[derive(Debug)]
 pub(super) struct Permits {
-    pub(super) semaphores: Vec<Semaphore>,
+    pub(super) semaphores: Slab<Semaphore>,
     pub(super) asks: Slab<Ask>,
     /// Whether nothing is granted yet: a recovery window lasts.
     pub(super) is_closed: bool,
@@ -56,33 +56,37 @@ pub(super) struct Permits {
     /// Semaphores in whose queues somebody may be able to go on (see `settle`).
     moved: Moved,
     /// Asks that were granted and that nobody has fetched yet (see `settle`).
-    granted: Vec<Ask>,
+    pub(super) granted: Vec<Ask>,
+    /// Transient semaphores that nobody used any more when this was noted.
+    pub(super) unused: Vec<SemaphoreIx>,
 }
 
 impl Permits {
-    pub(super) fn new(semaphores: Vec<Semaphore>, is_closed: bool) -> Self {
+    pub(super) fn new(is_closed: bool) -> Self {
         Permits {
-            semaphores,
+            semaphores: Slab::new(),
             asks: Slab::new(),
             is_closed,
             arrivals: 0,
             moved: Moved::new(),
             granted: Vec::new(),
+            unused: Vec::new(),
         }
     }
 
-    /// The order in which asks walk: highest level first, then by name.
+    /// The order in which asks walk: highest level first, then by index. It does not change while
+    /// anybody uses the semaphore.
     pub(super) fn walking_order(&self, semaphore: SemaphoreIx) -> (Reverse<i32>, SemaphoreIx) {
         (Reverse(self[semaphore].level), semaphore)
     }
 
-    /// Hands on what became free, and returns the asks that were granted since the last call, in
-    /// the order of their grants.
+    /// Hands on what became free. Afterwards `granted` has the asks that were granted since it was
+    /// emptied, in the order of their grants.
     ///
     /// To be called at the end of an operation, when it has freed all that it frees: each semaphore
     /// concerned is then served once, in walking order, so that an ask which goes on from one to
     /// the next finds its place there before that one is served.
-    pub(super) fn settle(&mut self) -> impl Iterator<Item = Ask> + '_ {
+    pub(super) fn settle(&mut self) {
         let mut moved = std::mem::take(&mut self.moved);
         // From behind, so that the first one is the next to be taken.
         moved.sort_unstable_by_key(|semaphore| Reverse(self.walking_order(*semaphore)));
@@ -90,13 +94,24 @@ impl Permits {
         while let Some(semaphore) = moved.pop() {
             self.serve(semaphore, &mut moved);
         }
-        self.granted.drain(..)
     }
 
     /// From now on permits are granted. Whoever waited for that is served by `settle`.
     pub(super) fn open(&mut self) {
         self.is_closed = false;
-        self.moved.extend((0..self.semaphores.len() as u32).map(SemaphoreIx));
+        self.moved.extend(self.semaphores.iter().map(|(ix, _)| SemaphoreIx(ix as u32)));
+    }
+
+    /// This semaphore may be able to grant more than before.
+    pub(super) fn touch(&mut self, semaphore: SemaphoreIx) {
+        self.moved.push(semaphore);
+    }
+
+    /// Whether nobody uses this semaphore any more is to be looked at once the operation is over.
+    pub(super) fn note_unused(&mut self, semaphore: SemaphoreIx) {
+        if self[semaphore].is_transient && self[semaphore].is_unused() {
+            self.unused.push(semaphore);
+        }
     }
 
     /// The first lock of these that a new ask would have to wait for.
@@ -134,6 +149,7 @@ impl Permits {
             semaphore.pending -= i128::from(lock.count);
             semaphore.approaching.remove(&ask.arrival);
             semaphore.standing.remove(&ask.arrival);
+            self.note_unused(lock.semaphore);
         }
         ask
     }
@@ -156,16 +172,20 @@ impl Permits {
     pub(super) fn release(&mut self, semaphore: SemaphoreIx, count: i64) {
         self[semaphore].acquired -= count;
         self.moved.push(semaphore);
+        self.note_unused(semaphore);
     }
 
     /// Counts permits as acquired that a restored peer holds, even beyond max. The caller knows
     /// that the sum fits an `i64`.
-    ///
-    /// Reservations give way, the latest arrival first, so that no grant ever raises `acquired`
-    /// above max.
     pub(super) fn occupy(&mut self, semaphore: SemaphoreIx, count: i64) {
         self[semaphore].acquired += count;
-        while self[semaphore].room() < 0 {
+        self.give_way(semaphore);
+    }
+
+    /// Takes back reservations, the latest arrival first, as far as there is no room for them: all
+    /// of a paused semaphore. So no grant ever raises `acquired` above max.
+    pub(super) fn give_way(&mut self, semaphore: SemaphoreIx) {
+        while self[semaphore].room() < 0 || self[semaphore].is_paused {
             let Some((_, ix)) = self[semaphore].reserving.last_key_value() else { break };
             let ix = *ix;
             let locks = &self[ix].locks;
@@ -177,6 +197,20 @@ impl Permits {
         }
     }
 
+    /// Asks that want more of this semaphore than there ever is, in the order of their arrival.
+    pub(super) fn impossible(&self, semaphore: SemaphoreIx) -> Vec<AskIx> {
+        let Semaphore { max, approaching, standing, reserving, .. } = &self[semaphore];
+        let is_impossible = |ask: &&AskIx| {
+            let mut locks = self[**ask].locks.iter();
+            locks.any(|lock| lock.semaphore == semaphore && lock.count > *max)
+        };
+        let queues = [approaching, standing, reserving].into_iter();
+        let mut asks: Vec<_> =
+            queues.flat_map(|queue| queue.values()).filter(is_impossible).copied().collect();
+        asks.sort_unstable_by_key(|ask| self[*ask].arrival);
+        asks
+    }
+
     /// Lets whoever stands at the front of this queue go on, for as long as there is room. Who goes
     /// on to the next semaphore only enters its queue: that one is served later, when all who come
     /// from others that were served before have entered it as well.
@@ -184,7 +218,9 @@ impl Permits {
         while let Some((_, ix)) = self[semaphore].standing.first_key_value() {
             let ix = *ix;
             let Ask { arrival, stage, ref locks, .. } = self[ix];
-            if self.is_closed || locks[stage].count > self[semaphore].room() {
+            let Semaphore { is_paused, .. } = self[semaphore];
+            let is_closed = self.is_closed || is_paused;
+            if is_closed || locks[stage].count > self[semaphore].room() {
                 break;
             }
             self[semaphore].standing.pop_first();

@@ -6,7 +6,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Arrival, SemaphoreConfig, units::AskIx};
+use super::{
+    Arrival, SemaphoreConfig, Source, Totals,
+    units::{AskIx, PeerIx},
+};
 
 /// Asks in the order of their arrival: O(log Q) to enter, to leave, and to leave from the middle.
 pub(super) type Queue = BTreeMap<Arrival, AskIx>;
@@ -17,6 +20,15 @@ pub(super) struct Semaphore {
     pub(super) name: Arc<str>,
     pub(super) max: i64,
     pub(super) level: i32,
+    /// Whether nothing is granted, for somebody said so.
+    pub(super) is_paused: bool,
+    /// Whether `max` was set by hand, and differs from what is configured.
+    pub(super) is_resized: bool,
+    pub(super) source: Source,
+    /// What the configuration says, or said where it names this semaphore no more.
+    pub(super) configured: SemaphoreConfig,
+    /// Whether there is something to do once nobody uses it (see `Leases::sweep`).
+    pub(super) is_transient: bool,
     /// Permits that peers hold. Only a restore or a lowered max can bring it above `max`.
     pub(super) acquired: i64,
     /// Permits set aside for asks that still wait for others. Where there are any,
@@ -28,21 +40,46 @@ pub(super) struct Semaphore {
     pub(super) approaching: Queue,
     pub(super) standing: Queue,
     pub(super) reserving: Queue,
+    /// Who holds permits, in no particular order. Each lock knows its place here.
+    pub(super) holders: Vec<PeerIx>,
+    pub(super) totals: Totals,
 }
 
 impl Semaphore {
-    pub(super) fn new(name: Arc<str>, config: SemaphoreConfig) -> Self {
+    pub(super) fn new(name: Arc<str>, source: Source, config: SemaphoreConfig) -> Self {
         Semaphore {
             name,
             max: config.max,
             level: config.level,
+            is_paused: false,
+            is_resized: false,
+            source,
+            configured: config,
+            is_transient: source != Source::File,
             acquired: 0,
             reserved: 0,
             pending: 0,
             approaching: Queue::new(),
             standing: Queue::new(),
             reserving: Queue::new(),
+            holders: Vec::new(),
+            totals: Totals::default(),
         }
+    }
+
+    /// Whether nobody holds or waits for any of it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.acquired == 0 && self.pending == 0
+    }
+
+    /// Whether it is as somebody has set it by hand.
+    pub(super) fn is_adjusted(&self) -> bool {
+        self.is_paused || self.is_resized
+    }
+
+    /// How many asks name it.
+    pub(super) fn waiting(&self) -> usize {
+        self.approaching.len() + self.standing.len() + self.reserving.len()
     }
 
     /// Permits that nobody holds or has reserved; negative where more is acquired than there is.
@@ -55,6 +92,7 @@ impl Semaphore {
     /// stands in the queue.
     pub(super) fn has_room_for(&self, arrival: Arrival, count: i64) -> bool {
         count <= self.room()
+            && !self.is_paused
             && self.standing.first_key_value().is_none_or(|(first, _)| *first > arrival)
     }
 

@@ -5,12 +5,17 @@ use std::{
     time::Duration,
 };
 
+use smallvec::SmallVec;
+
 use super::{
-    Effects, Error, Held, Leases, Locks, PeerId, Timestamp, Token, Wanted,
+    About, Effects, Error, Event, Happening, Leases, Lock, Locks, PeerId, Timestamp, Token, Wanted,
     leases::SLICE,
-    peers::{HeldLocks, Origin, Peer},
+    peers::{Origin, Peer},
     queue::Semaphore,
 };
+
+/// A lock to be restored, and its token if it comes with one.
+type Claim = (Lock, Option<Token>);
 
 /// A peer as it says that it was before the server was restarted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +25,7 @@ pub struct Restored<'a> {
     /// The tokens of those locks, as far as it knows them.
     pub tokens: &'a [(&'a str, u64)],
     /// What people call it.
-    pub name: Option<&'a str>,
+    pub about: Option<&'a About>,
     /// The length of its new lease.
     pub expires_in: Duration,
 }
@@ -75,28 +80,32 @@ impl Leases {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<Duration, Error> {
-        let Restored { acquired, tokens, name, expires_in } = restored;
+        let Restored { acquired, tokens, about, expires_in } = restored;
         self.expire(now, SLICE, effects);
         self.rules.check_lease(expires_in)?;
         let locks = self.resolve(acquired)?;
         if let Some(lock) = locks.iter().find(|lock| lock.count < 1) {
             return Err(Error::CountBelowOne { found: lock.count });
         }
-        let held = self.with_tokens(&locks, tokens)?;
+        let claims = self.with_tokens(&locks, tokens)?;
         if let Some(peer) = self.find(id, now, effects) {
-            if !is_as(&self.peers[peer], &held) {
+            if !is_as(&self.peers[peer], &claims) {
                 return Err(Error::RestoreConflict);
             }
             self.peers.renew(peer, expires_in, now);
             return Ok(self.peers[peer].expires_in(now));
         }
-        self.check_restored(&held)?;
+        self.check_are_offered(&locks)?;
+        self.check_restored(&claims)?;
         self.check_may_enter(id, now)?;
-        for lock in &locks {
+        let peer = self.peers.insert(id, about.cloned(), Origin::GONE, now.after(expires_in));
+        for (lock, token) in claims {
             self.permits.occupy(lock.semaphore, lock.count);
+            self.permits[lock.semaphore].totals.restored += 1;
+            self.hold(peer, lock, token, now);
+            let event = self.event(Happening::Restored, peer, lock, Duration::ZERO);
+            effects.events.push(Event { token, ..event });
         }
-        let peer = self.peers.insert(id, name, Origin::GONE, now.after(expires_in));
-        self.peers[peer].held = held;
         self.settle_grants(now, effects);
         Ok(self.peers[peer].expires_in(now))
     }
@@ -107,7 +116,7 @@ impl Leases {
         self.expire(now, SLICE, effects);
         let Some(peer) = self.find(id, now, effects) else { return false };
         self.revoked.insert(id, self.peers[peer].valid_until, now);
-        self.remove(peer, effects);
+        self.remove(peer, Happening::Released, now, effects);
         self.settle_grants(now, effects);
         true
     }
@@ -125,25 +134,37 @@ impl Leases {
     }
 
     /// The locks, with the tokens that belong to them.
-    fn with_tokens(&self, locks: &Locks, tokens: &[(&str, u64)]) -> Result<HeldLocks, Error> {
-        let mut held: HeldLocks =
-            locks.iter().map(|lock| Held { lock: *lock, token: None }).collect();
+    fn with_tokens(
+        &self,
+        locks: &Locks,
+        tokens: &[(&str, u64)],
+    ) -> Result<SmallVec<[Claim; 1]>, Error> {
+        let mut claims: SmallVec<[Claim; 1]> = locks.iter().map(|lock| (*lock, None)).collect();
         for (name, token) in tokens {
-            let semaphore = self.index_of(name)?;
-            let Some(position) = self.position_of(semaphore, &held) else {
+            let semaphore = *self.names.get(*name).ok_or_else(|| self.unknown(name))?;
+            let Some(position) = self.position_of(semaphore, locks) else {
                 return Err(Error::TokenWithoutLock { semaphore: (*name).to_owned() });
             };
-            if held[position].token.is_some() {
+            if claims[position].1.is_some() {
                 return Err(Error::BadNames { found: (*name).to_owned() });
             }
-            held[position].token = Some(Token::new(*token).ok_or_else(|| self.bad_token(name, 0))?);
+            let token = Token::new(*token).ok_or_else(|| self.bad_token(name, 0))?;
+            claims[position].1 = Some(token);
         }
-        Ok(held)
+        Ok(claims)
+    }
+
+    /// A token was given for a semaphore that does not exist, though a template may allow it.
+    fn unknown(&self, name: &str) -> Error {
+        match self.catalogue.find(name) {
+            Some(_) => Error::TokenWithoutLock { semaphore: name.to_owned() },
+            None => Error::UnknownSemaphore,
+        }
     }
 
     /// Refuses tokens that no earlier start can have granted, and sums that no integer holds.
-    fn check_restored(&self, held: &HeldLocks) -> Result<(), Error> {
-        for Held { lock, token } in held {
+    fn check_restored(&self, claims: &[Claim]) -> Result<(), Error> {
+        for (lock, token) in claims {
             let Semaphore { name, acquired, .. } = &self.permits[lock.semaphore];
             if let Some(token) = token
                 && token.number() > self.rules.tokens_above
@@ -164,10 +185,10 @@ impl Leases {
 }
 
 /// Whether a peer is what somebody wants to restore. Where no token is given, any will do.
-fn is_as(peer: &Peer, wanted: &HeldLocks) -> bool {
+fn is_as(peer: &Peer, claims: &[Claim]) -> bool {
     peer.pending.is_none()
-        && peer.held.len() == wanted.len()
-        && peer.held.iter().zip(wanted).all(|(held, wanted)| {
-            held.lock == wanted.lock && (wanted.token.is_none() || held.token == wanted.token)
+        && peer.held.len() == claims.len()
+        && peer.held.iter().zip(claims).all(|(held, (lock, token))| {
+            held.lock() == *lock && (token.is_none() || held.token == *token)
         })
 }

@@ -9,6 +9,8 @@ use super::{Error, Timestamp};
 pub struct Rules {
     /// There are never more peers than this.
     pub max_peers: usize,
+    /// While there are so many semaphores, none is made from a template.
+    pub max_semaphores: usize,
     /// No lease is longer; `None` for any length.
     pub max_expires_in: Option<Duration>,
     /// Nothing is granted before this point in time, so that peers of an earlier start can be
@@ -23,6 +25,7 @@ impl Default for Rules {
     fn default() -> Self {
         Rules {
             max_peers: usize::MAX,
+            max_semaphores: usize::MAX,
             max_expires_in: None,
             grants_from: Timestamp::default(),
             tokens_above: 0,

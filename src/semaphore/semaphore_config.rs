@@ -1,4 +1,9 @@
-//! What an operator says of one semaphore.
+//! What an operator says of semaphores: which there are, and which may be made at their first use.
+
+use std::collections::BTreeMap;
+
+/// Stands for any letters, at least one, in the pattern of a template.
+const WILDCARD: char = '*';
 
 /// A semaphore's max and its rank in the lock hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,5 +19,111 @@ impl SemaphoreConfig {
     /// A semaphore of `max` permits at level 0.
     pub fn new(max: i64) -> Self {
         SemaphoreConfig { max, level: 0 }
+    }
+}
+
+/// Semaphores of a pattern such as `tenant-*` are made at their first use, and go when unused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    before: Box<str>,
+    after: Box<str>,
+    config: SemaphoreConfig,
+}
+
+impl Template {
+    /// A template of this pattern, which must have exactly one `*`.
+    pub fn new(pattern: &str, config: SemaphoreConfig) -> Option<Self> {
+        let (before, after) = pattern.split_once(WILDCARD)?;
+        let template = Template { before: before.into(), after: after.into(), config };
+        (!after.contains(WILDCARD)).then_some(template)
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&*self.before);
+        rest.and_then(|rest| rest.strip_suffix(&*self.after)).is_some_and(|rest| !rest.is_empty())
+    }
+
+    /// How many letters of a name it fixes.
+    fn length(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+}
+
+/// Where a semaphore comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration names it.
+    File,
+    /// It was made from a template, and goes when nobody uses it.
+    Template,
+    /// The configuration names it no more: it serves those who hold or wait, and goes.
+    Removed,
+}
+
+/// All that a configuration says of semaphores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalogue {
+    /// Those that are always there, by name.
+    pub semaphores: BTreeMap<String, SemaphoreConfig>,
+    /// What others are made from. Of several that match, the one that fixes most of the name
+    /// counts, and of these the first.
+    pub templates: Vec<Template>,
+}
+
+impl Catalogue {
+    /// What it says of the semaphore of that name.
+    pub(super) fn find(&self, name: &str) -> Option<(Source, SemaphoreConfig)> {
+        if let Some(config) = self.semaphores.get(name) {
+            return Some((Source::File, *config));
+        }
+        let matching = self.templates.iter().rev().filter(|template| template.matches(name));
+        let template = matching.max_by_key(|template| template.length())?;
+        Some((Source::Template, template.config))
+    }
+}
+
+impl FromIterator<(String, SemaphoreConfig)> for Catalogue {
+    fn from_iter<I: IntoIterator<Item = (String, SemaphoreConfig)>>(semaphores: I) -> Self {
+        Catalogue { semaphores: semaphores.into_iter().collect(), templates: Vec::new() }
+    }
+}
+
+impl<const N: usize> From<[(&str, SemaphoreConfig); N]> for Catalogue {
+    fn from(semaphores: [(&str, SemaphoreConfig); N]) -> Self {
+        semaphores.into_iter().map(|(name, config)| (name.to_owned(), config)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue(patterns: &[&str]) -> Catalogue {
+        let template = |(ix, pattern): (usize, &&str)| {
+            Template::new(pattern, SemaphoreConfig::new(ix as i64)).unwrap()
+        };
+        let templates = patterns.iter().enumerate().map(template).collect();
+        Catalogue { templates, ..Catalogue::from([("tenant-0", SemaphoreConfig::new(100))]) }
+    }
+
+    #[test]
+    fn pattern_has_one_star() {
+        for pattern in ["", "tenant", "a*b*", "**"] {
+            assert_eq!(None, Template::new(pattern, SemaphoreConfig::new(1)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn file_goes_before_templates_and_the_narrower_before_the_wider() {
+        let catalogue = catalogue(&["*", "tenant-*", "*-tenant", "tenant-*-x", "tenant-a*"]);
+        let found = |name: &str| catalogue.find(name).map(|(source, config)| (source, config.max));
+
+        assert_eq!(Some((Source::File, 100)), found("tenant-0"));
+        assert_eq!(Some((Source::Template, 1)), found("tenant-1"));
+        assert_eq!(Some((Source::Template, 2)), found("1-tenant"));
+        assert_eq!(Some((Source::Template, 3)), found("tenant-a-x"));
+        assert_eq!(Some((Source::Template, 4)), found("tenant-ab"));
+        assert_eq!(Some((Source::Template, 0)), found("tenant-"), "a star is at least one letter");
+        assert_eq!(None, Catalogue::default().find("tenant-1"));
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, num::NonZeroU64};
 
 use smallvec::SmallVec;
 
+use super::Timestamp;
+
 /// Names a peer. Ids drawn by the server lie in 1 ≤ id < 2^53; a restored one is any `u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u64);
@@ -18,7 +20,7 @@ impl fmt::Display for PeerId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Arrival(pub u64);
 
-/// Where a semaphore lies in the books. Semaphores are numbered in the order of their names.
+/// Where a semaphore lies in the books, for as long as it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SemaphoreIx(pub(super) u32);
 
@@ -71,24 +73,37 @@ impl fmt::Display for Token {
     }
 }
 
-/// A lock that a peer holds.
+/// A lock that a peer holds. Its fields lie side by side: one of them is kept for each lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// What is held.
-    pub lock: Lock,
+    /// The semaphore whose permits are held.
+    pub semaphore: SemaphoreIx,
+    /// Where the peer stands among the holders of the semaphore.
+    pub(super) place: u32,
+    /// How many permits, at least 1.
+    pub count: i64,
     /// Drawn when the lock was granted, the same for all locks of one ask. A lock that was restored
     /// without its token has none.
     pub token: Option<Token>,
+    /// When the lock was granted or restored.
+    pub since: Timestamp,
 }
 
-impl AsRef<Lock> for Lock {
-    fn as_ref(&self) -> &Lock {
-        self
+impl Held {
+    /// What is held.
+    pub fn lock(&self) -> Lock {
+        Lock { semaphore: self.semaphore, count: self.count }
     }
 }
 
-impl AsRef<Lock> for Held {
-    fn as_ref(&self) -> &Lock {
-        &self.lock
+impl AsRef<SemaphoreIx> for Lock {
+    fn as_ref(&self) -> &SemaphoreIx {
+        &self.semaphore
+    }
+}
+
+impl AsRef<SemaphoreIx> for Held {
+    fn as_ref(&self) -> &SemaphoreIx {
+        &self.semaphore
     }
 }

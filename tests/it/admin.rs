@@ -1,6 +1,10 @@
 //! Who may use the administrative routes, and what revoking does.
 
-use crate::{client::eventually, server::Server};
+use crate::{
+    client::{Response, eventually},
+    listener::Listener,
+    server::Server,
+};
 
 const SEMAPHORES: &str = "[semaphores]\nA = 1\n";
 
@@ -111,4 +115,75 @@ fn tokens_that_cannot_be_sent_are_refused() {
         assert!(complaint.contains("line 2, column 9, key `admin.token`"), "{complaint}");
         assert!(complaint.contains("expected letters, digits and signs of ASCII"), "{complaint}");
     }
+}
+
+/// What else is for administrators: it changes what others hold or wait for.
+const GUARDED: [(&str, &str, &str); 3] = [
+    ("PUT", "/semaphores/A", r#"{"max":9}"#),
+    ("DELETE", "/semaphores/A", ""),
+    ("POST", "/reload", ""),
+];
+
+fn ask(
+    server: &Server,
+    (method, path, body): (&str, &str, &str),
+    header: (&str, &str),
+) -> Response {
+    server.send(method, path, &[("Content-Type", "application/json"), header], body)
+}
+
+#[test]
+fn resizing_and_reloading_are_guarded_against_pages_of_other_sites() {
+    let (server, _) = held("");
+    server.configure("[semaphores]\nA = 5\n");
+
+    for guarded in GUARDED {
+        for header in [
+            ("Origin", "https://example.com"),
+            ("Host", "example.com"),
+            ("Sec-Fetch-Site", "cross-site"),
+            ("X-Forwarded-For", "10.0.0.1"),
+        ] {
+            let refused = ask(&server, guarded, header);
+            assert_eq!(403, refused.status, "{guarded:?} {header:?}: {}", refused.body);
+            assert!(refused.body.contains("unless `[admin] token` is configured"));
+        }
+    }
+    assert_eq!(0, server.remainder("A"), "nothing has changed");
+    let own = format!("http://{}", server.address);
+    for guarded in GUARDED {
+        let answer = ask(&server, guarded, ("Origin", &own));
+        assert_eq!(200, answer.status, "{guarded:?}: {}", answer.body);
+    }
+    assert_eq!(4, server.remainder("A"));
+}
+
+#[test]
+fn resizing_and_reloading_need_the_token_where_one_is_configured() {
+    let (server, _) = held("[admin]\ntoken = \"s3cret-t0ken\"");
+
+    for guarded in GUARDED {
+        for header in [("Accept", "*/*"), ("Authorization", "Bearer s3cret")] {
+            let refused = ask(&server, guarded, header);
+            assert_eq!(401, refused.status, "{guarded:?} {header:?}");
+            assert_eq!(Some("Bearer"), refused.header("www-authenticate"));
+        }
+    }
+    assert_eq!(0, server.remainder("A"));
+    for guarded in GUARDED {
+        let answer = ask(&server, guarded, ("Authorization", "Bearer s3cret-t0ken"));
+        assert_eq!(200, answer.status, "{guarded:?}: {}", answer.body);
+    }
+}
+
+/// Looking is for everybody, as it is with `/peers/` and `/metrics`.
+#[test]
+fn looking_is_not_guarded() {
+    let (server, _) = held("[admin]\ntoken = \"s3cret-t0ken\"");
+
+    for path in ["/semaphores", "/semaphores/A", "/history", "/"] {
+        let answer = server.send("GET", path, &[("X-Forwarded-For", "10.0.0.1")], "");
+        assert_eq!(200, answer.status, "{path}");
+    }
+    assert_eq!(200, Listener::at(&server, "/events").status);
 }

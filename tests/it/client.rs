@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use ureq::{
     Agent,
     http::{HeaderMap, Request},
@@ -63,7 +64,9 @@ impl Client {
             self.agent.run(request.body(body.to_owned()).unwrap())
         };
         let (parts, mut body) = response.unwrap().into_parts();
-        let body = String::from_utf8_lossy(&body.read_to_vec().unwrap()).into_owned();
+        // Metrics of many semaphores are longer than what ureq takes by default.
+        let body = body.with_config().limit(u64::MAX).read_to_vec().unwrap();
+        let body = String::from_utf8_lossy(&body).into_owned();
         Response { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
@@ -81,6 +84,27 @@ impl Client {
 
     pub fn post(&self, path: &str, json: &str) -> Response {
         self.send("POST", path, &[("Content-Type", "application/json")], json)
+    }
+
+    /// What a path shows.
+    pub fn json(&self, path: &str) -> Value {
+        let response = self.get(path);
+        assert_eq!(200, response.status, "{path}: {}", response.body);
+        assert_eq!(Some("application/json"), response.header("content-type"), "{path}");
+        serde_json::from_str(&response.body).unwrap()
+    }
+
+    /// Names of all semaphores, as they are listed.
+    pub fn names(&self) -> Vec<String> {
+        let listed = self.json("/semaphores");
+        let names = listed.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+        names.map(str::to_owned).collect()
+    }
+
+    /// Sets a semaphore by hand.
+    pub fn adjust(&self, semaphore: &str, json: &str) {
+        let response = self.put(&format!("/semaphores/{semaphore}"), json);
+        assert_eq!(200, response.status, "{}", response.body);
     }
 
     /// Makes a peer whose lease outlives any test.

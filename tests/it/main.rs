@@ -5,24 +5,34 @@
 #![allow(clippy::disallowed_methods, reason = "tests see the server from outside")]
 
 mod client;
+mod listener;
 mod server;
 
 mod admin;
 mod bad_input;
 mod cli;
+mod events;
 mod gelf;
+mod labels;
 mod limits;
+mod listening;
 mod locks;
 mod logging;
 mod metrics;
+mod openapi;
+mod page;
 mod pages;
 mod peers;
 mod readme;
 mod recovery;
 mod refusals;
+mod reload;
+mod resizing;
 mod restore;
 mod routes;
+mod semaphores;
 mod shutdown;
+mod templates;
 mod together;
 mod tokens;
 mod waiting;

@@ -81,6 +81,31 @@ fn list_shows_each_peer_with_its_locks() {
 }
 
 #[test]
+fn list_comes_in_pages_where_that_is_asked_for() {
+    let server = Server::with_max(1);
+    let made: HashSet<u64> = (0..150).map(|_| server.new_peer()).collect();
+    let ids = |query: &str| -> Vec<u64> {
+        let list = server.json(&format!("/peers/{query}"));
+        list.as_array().unwrap().iter().map(|peer| peer["id"].as_u64().unwrap()).collect()
+    };
+
+    let all = ids("");
+    let page = ids("?offset=30&limit=20");
+
+    assert_eq!((150, made), (all.len(), all.iter().copied().collect()));
+    assert_eq!(all[30..50], page, "in the same order");
+    assert_eq!(all[..100], ids("?offset=0"), "a hundred where only the beginning is named");
+    assert_eq!(all[..], ids("?limit=1000"));
+    assert_eq!(all[149..], ids("?offset=149&limit=5"));
+    assert!(ids("?offset=150&limit=5").is_empty());
+    assert!(ids("?offset=4294967295").is_empty());
+    assert_eq!(page, {
+        let list = server.json("/peers?offset=30&limit=20");
+        list.as_array().unwrap().iter().map(|it| it["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    });
+}
+
+#[test]
 fn remove_expired_counts_what_it_expires() {
     let server = Server::with_max(1);
     server.new_peer();

@@ -17,7 +17,7 @@ pub struct Server {
     process: Child,
     client: Client,
     stderr: Lines,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// All lines that a process has written to standard error so far.
@@ -103,7 +103,17 @@ impl Server {
             address.is_some()
         });
         let client = Client::new(address.unwrap());
-        Server { process, client, stderr, _directory: directory }
+        Server { process, client, stderr, directory }
+    }
+
+    /// Writes another configuration, which counts once it is read again.
+    pub fn configure(&self, configuration: &str) {
+        std::fs::write(self.file(), configuration).unwrap();
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.directory.path().join("throttle.toml")
     }
 
     pub fn stderr(&self) -> String {

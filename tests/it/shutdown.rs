@@ -62,10 +62,9 @@ fn half_sent_requests_and_idle_connections_do_not_hold_it_up() {
 #[test]
 fn answer_that_is_being_written_is_finished() {
     let names: String =
-        (0..10_000).map(|number| format!("{}{number} = 1\n", "x".repeat(200))).collect();
+        (0..1_000).map(|number| format!("{}{number} = 1\n", "x".repeat(200))).collect();
     let mut server = Server::start(&format!("[semaphores]\n{names}"));
-    let size = server.get("/metrics").body.len();
-    assert!(size > 8_000_000);
+    assert!(server.get("/metrics").body.len() > 8_000_000);
     let probes = ["ready", "granting"].map(|health| (health, server.raw(b"")));
     let stream = server.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     eventually("it is being written", || stream.peek(&mut [0]).is_ok_and(|count| count > 0));
@@ -84,8 +83,9 @@ fn answer_that_is_being_written_is_finished() {
     // Time enough to end in, for a server that did not wait for this reader.
     thread::sleep(Duration::from_millis(400));
     let text = read_to_end(stream);
-    let (_, body) = text.split_once("\r\n\r\n").unwrap();
-    assert_eq!(size, body.len());
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next();
+    assert_eq!(length, Some(body.len().to_string().as_str()));
     assert_eq!(Some(0), server.wait().code());
 }
 

@@ -108,12 +108,19 @@ fn peer_is_shown_with_locks_tokens_and_lease() {
     let expected = serde_json::json!({
         "id": peer,
         "name": "etl",
+        "labels": {},
         "expires_in": shown["expires_in"],
         "acquired": {"B": 2},
         "tokens": {"B": token(&made).unwrap()},
         "pending": {"A": 1},
+        "since": shown["since"],
     });
     assert_eq!(expected, shown);
+    let since = shown["since"].as_object().unwrap();
+    let order: Vec<_> = since.keys().map(String::as_str).collect();
+    assert_eq!(["A", "B"], *order, "of what is held, and of what is pending");
+    let time = |name: &str| humantime::parse_rfc3339(since[name].as_str().unwrap()).unwrap();
+    assert!(time("B") <= time("A"), "{since:?}");
     let all: serde_json::Value = serde_json::from_str(&server.get("/peers/").body).unwrap();
     let listed = all.as_array().unwrap().iter().find(|listed| listed["id"] == peer).unwrap();
     assert_eq!(expected["tokens"], listed["tokens"]);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Parks a request for a lock of `A` in a thread, and returns once the lock is pending.
-fn park(client: &Client, peer: u64, count: i64, block_for: &str) -> JoinHandle<Response> {
+pub fn park(client: &Client, peer: u64, count: i64, block_for: &str) -> JoinHandle<Response> {
     let path = format!("/peers/{peer}/A?block_for={block_for}");
     let sender = client.clone();
     let parked = thread::spawn(move || sender.put(&path, &count.to_string()));
@@ -19,7 +19,7 @@ fn park(client: &Client, peer: u64, count: i64, block_for: &str) -> JoinHandle<R
     parked
 }
 
-fn outcome(parked: JoinHandle<Response>) -> (u16, String) {
+pub fn outcome(parked: JoinHandle<Response>) -> (u16, String) {
     let response = parked.join().unwrap();
     (response.status, response.body)
 }

@@ -3,19 +3,26 @@
 //! `State::apply` is the only way in: it reads the clock and calls the pure room under one lock,
 //! takes out the wakers that the effects concern, and lets go of the lock before it wakes anybody.
 //! Nothing is awaited inside. What is decided is decided in `semaphore`, not here.
+//!
+//! Here is what peers do; what operators do is in `hand`, and what onlookers see in `looks`.
+
+mod hand;
+mod looks;
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::{sync::Notify, time::sleep};
 
+pub use self::looks::Overview;
 use crate::{
     aftermath::Aftermath,
-    clock::{self, Clock},
+    clock::{self, Clock, WallClock},
+    feed::{Feed, News},
     ids::random_peer_id,
     semaphore::{
-        Asking, Effects, Error, Leases, NewPeer, PeerId, PeerSnapshot, Progress, Restored, Rules,
-        SemaphoreConfig, SemaphoreSnapshot, Status, Terms, Timestamp, invariants,
+        Asking, Catalogue, Effects, Error, Leases, NewPeer, PeerId, Progress, Restored, Rules,
+        Status, Terms, Timestamp, invariants,
     },
     waiting::{Place, Registry, Waiter, Waiters},
 };
@@ -40,7 +47,10 @@ const CHECKED_PEERS: usize = 32;
 #[derive(Debug)]
 pub struct State {
     clock: Clock,
+    wall_clock: WallClock,
     inner: Mutex<Inner>,
+    /// What happened, for those who look on.
+    feed: Arc<Feed>,
     /// Tells the litter collection that a lease ends sooner than it means to wake up.
     nudge: Notify,
 }
@@ -62,25 +72,14 @@ struct Inner {
 pub struct Settings {
     /// There are never more peers than this.
     pub max_peers: usize,
+    /// While there are so many semaphores, none is made from a template.
+    pub max_semaphores: usize,
     /// There are never more parked requests than this.
     pub max_waiters: usize,
     /// No lease is longer.
     pub max_expires_in: Option<Duration>,
     /// For so long nothing is granted at first, so that peers of an earlier start can be restored.
     pub recovery_window: Option<Duration>,
-}
-
-/// How things are at one moment.
-#[derive(Clone, Debug)]
-pub struct Overview {
-    /// All semaphores in the order of their names.
-    pub semaphores: Vec<SemaphoreSnapshot>,
-    /// How many peers there are.
-    pub peers: usize,
-    /// How many requests are parked.
-    pub waiters: usize,
-    /// How long nothing is granted yet, while a recovery window lasts.
-    pub recovery_left: Option<Duration>,
 }
 
 /// What became of an ask.
@@ -110,6 +109,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             max_peers: usize::MAX,
+            max_semaphores: usize::MAX,
             max_waiters: usize::MAX,
             max_expires_in: None,
             recovery_window: None,
@@ -119,21 +119,21 @@ impl Default for Settings {
 
 impl State {
     /// A state in which nobody holds anything.
-    pub fn new(
-        semaphores: impl IntoIterator<Item = (String, SemaphoreConfig)>,
-        settings: Settings,
-    ) -> Arc<Self> {
+    pub fn new(semaphores: impl Into<Catalogue>, settings: Settings) -> Arc<Self> {
         let clock = Clock::new();
         let start_ms = u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX);
         let window = settings.recovery_window.unwrap_or_default();
         let rules = Rules {
             max_peers: settings.max_peers,
+            max_semaphores: settings.max_semaphores,
             max_expires_in: settings.max_expires_in,
             grants_from: Timestamp::default().after(window),
             tokens_above: start_ms.saturating_mul(1 << TOKENS_A_MS),
         };
         Arc::new(State {
             clock,
+            wall_clock: WallClock::beside(clock),
+            feed: Feed::new(),
             inner: Mutex::new(Inner {
                 leases: Leases::new(semaphores, rules),
                 waiters: Waiters::with_max(settings.max_waiters),
@@ -225,11 +225,6 @@ impl State {
         self.apply(|leases, now, fx| leases.remove_peer(id, now, fx))
     }
 
-    /// See [`Leases::revoke`].
-    pub fn revoke(&self, id: PeerId) -> bool {
-        self.apply(|leases, now, fx| leases.revoke(id, now, fx))
-    }
-
     /// See [`Leases::is_acquired`].
     pub fn is_acquired(&self, id: PeerId) -> Result<(bool, Duration), Error> {
         self.apply(|leases, now, fx| leases.is_acquired(id, now, fx))
@@ -238,35 +233,6 @@ impl State {
     /// See [`Leases::restore`].
     pub fn restore(&self, id: PeerId, restored: Restored<'_>) -> Result<Duration, Error> {
         self.apply(|leases, now, fx| leases.restore(id, restored, now, fx))
-    }
-
-    /// See [`Leases::remainder`].
-    pub fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
-        self.apply(|leases, now, fx| leases.remainder(semaphore, now, fx))
-    }
-
-    /// How things are at this moment. O(semaphores), however many peers there are.
-    pub fn overview(&self) -> Overview {
-        let look = |leases: &mut Leases, waiters: &Waiters, now, fx: &mut Effects| {
-            leases.expire(now, COLLECTOR_SLICE, fx);
-            Overview {
-                semaphores: leases.semaphores(now).collect(),
-                peers: leases.peer_count(),
-                waiters: waiters.count(),
-                recovery_left: leases.grants_from().map(|at| at.since(now)),
-            }
-        };
-        self.apply_and(look, |_, overview| overview)
-    }
-
-    /// See [`Leases::peer`].
-    pub fn peer(&self, id: PeerId) -> Result<PeerSnapshot, Error> {
-        self.apply(|leases, now, fx| leases.peer(id, now, fx))
-    }
-
-    /// All peers. Looks at each, under the lock: for people, not for loops.
-    pub fn peers(&self) -> Vec<PeerSnapshot> {
-        self.apply(|leases, now, _| leases.peers(now).collect())
     }
 
     /// Expires all peers whose leases have ended, and returns how many there were. Others get their
@@ -317,6 +283,7 @@ impl State {
     pub fn shut_down(&self) {
         let parked = self.waiters().close();
         drop(parked);
+        self.feed.close();
     }
 
     /// Whether the server shuts down.
@@ -347,8 +314,12 @@ impl State {
         *visits += 1;
         let now = self.clock.now();
         let result = operation(leases, waiters, now, effects);
-        for effect in effects.drain(..) {
-            aftermath.add(effect, leases, waiters);
+        for effect in effects.ends.drain(..) {
+            aftermath.add(effect, waiters);
+        }
+        if !effects.events.is_empty() {
+            effects.events.iter().for_each(|event| aftermath.look_at(event));
+            self.feed.enter(now, effects.events.drain(..).map(News::Lock));
         }
         let result = register(waiters, result);
         if let Some(at) = leases.next_expiry().filter(|at| at < collector_wakes_at) {
@@ -359,7 +330,7 @@ impl State {
             invariants::check(leases);
         }
         drop(inner);
-        aftermath.follow(&self.nudge);
+        aftermath.follow(&self.nudge, &self.feed);
         result
     }
 }
@@ -375,7 +346,7 @@ impl Registry for State {
 impl State {
     /// A peer without locks.
     pub fn peer_for(self: &Arc<Self>, expires_in: Duration) -> PeerId {
-        let new = NewPeer { expires_in, name: None, acquire: &[], may_queue: true };
+        let new = NewPeer { expires_in, about: None, acquire: &[], may_queue: true };
         self.new_peer(None, new, false).unwrap().peer
     }
 

@@ -1,5 +1,5 @@
 //! The signals that ask the server to stop, as one future: SIGINT (Ctrl+C) and SIGTERM on Unix,
-//! Ctrl+C elsewhere.
+//! Ctrl+C elsewhere; and SIGHUP, which asks it to read its configuration again.
 
 use std::io;
 
@@ -44,6 +44,47 @@ impl Signals {
             _ = self.interrupt.recv() => INTERRUPT,
             _ = self.terminate.recv() => Signal { name: "SIGTERM", exit_code: 143 },
         }
+    }
+}
+
+/// Listens for SIGHUP, which does not end the process any more from its making on. Elsewhere than
+/// on Unix there is none.
+#[derive(Debug)]
+pub struct Hangups {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Hangups {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Hangups { hangup: signal(SignalKind::hangup())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        self.hangup.recv().await;
+    }
+}
+
+#[cfg(not(unix))]
+impl Hangups {
+    /// Never hears anything.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new() -> io::Result<Self> {
+        Ok(Hangups {})
+    }
+
+    /// Waits for ever.
+    pub async fn next(&mut self) {
+        std::future::pending().await
     }
 }
 

@@ -1,0 +1,292 @@
+//! The last things that happened, numbered, for those who look on.
+//!
+//! What happens is entered under the lock of the books, hence in its order. Listeners fetch what is
+//! new at their own pace; whoever is too slow misses something and is told so. It keeps nothing
+//! beyond a bounded number of entries, and shapes no answers.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::semaphore::{Changes, Event, Timestamp};
+
+/// So many entries are kept; about a megabyte.
+const KEPT: usize = 8_192;
+
+/// No batch has more entries.
+const BATCH: usize = 1_000;
+
+/// There are never more listeners than this. Each has a connection of its own, and takes its time
+/// with every burst.
+pub const MOST_LISTENERS: usize = 100;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// To a lock.
+    Lock(Event),
+    /// A semaphore was changed by hand.
+    Resized {
+        /// Its name.
+        semaphore: Arc<str>,
+        /// Its max from now on.
+        max: i64,
+        /// Whether it grants nothing.
+        is_paused: bool,
+        /// Who asked for it.
+        by: Arc<str>,
+    },
+    /// The configuration was read again.
+    Reloaded(Arc<Reloaded>),
+}
+
+/// What a new configuration changed.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// Of the semaphores.
+    pub changes: Changes,
+    /// Tables and keys that have changed and take effect after a restart only.
+    pub needs_restart: Vec<&'static str>,
+    /// Who asked for it.
+    pub by: Arc<str>,
+}
+
+/// When something happened, and what.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Counted from 1, in the order in which things happened.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub news: News,
+}
+
+/// The feed of one server.
+#[derive(Debug)]
+pub struct Feed {
+    kept: Mutex<Kept>,
+    news: Notify,
+    listeners: AtomicUsize,
+    is_closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<(Timestamp, News)>,
+    /// The number of the last one.
+    last: u64,
+}
+
+/// Who looks on. It has seen all entries up to a number.
+#[derive(Debug)]
+pub struct Listener {
+    feed: Arc<Feed>,
+    seen: u64,
+}
+
+/// What a listener has not seen yet.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Whether something is lost; then there are no entries.
+    pub has_missed: bool,
+    /// The entries, the oldest first.
+    pub entries: Vec<Entry>,
+    /// The number up to which all was seen.
+    pub seen: u64,
+    /// Whether there are further entries already.
+    pub has_more: bool,
+}
+
+impl Feed {
+    /// In which nothing happened yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Feed {
+            kept: Mutex::default(),
+            news: Notify::new(),
+            listeners: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Enters what happened. Listeners learn of it with the next [`Feed::wake`].
+    pub fn enter(&self, at: Timestamp, news: impl Iterator<Item = News>) {
+        let mut kept = self.kept.lock();
+        for news in news {
+            if kept.entries.len() == KEPT {
+                kept.entries.pop_front();
+            }
+            kept.entries.push_back((at, news));
+            kept.last += 1;
+        }
+    }
+
+    /// Wakes the listeners, if there are any.
+    pub fn wake(&self) {
+        if self.listeners.load(Ordering::Relaxed) > 0 {
+            self.news.notify_waiters();
+        }
+    }
+
+    /// Ends all listening: the server shuts down.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    /// Starts to listen: from now on, or with all that came after the entry `seen`. `None` where
+    /// there are [`MOST_LISTENERS`] already.
+    pub fn listen(self: &Arc<Self>, seen: Option<u64>) -> Option<Listener> {
+        let is_room = |count: usize| (count < MOST_LISTENERS).then_some(count + 1);
+        self.listeners.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_room).ok()?;
+        let last = self.kept.lock().last;
+        Some(Listener { feed: self.clone(), seen: seen.unwrap_or(last) })
+    }
+}
+
+impl Listener {
+    /// Waits until there is something new. `None` once the server shuts down.
+    pub async fn next(&mut self) -> Option<Batch> {
+        loop {
+            let mut news = std::pin::pin!(self.feed.news.notified());
+            // From here on, nothing that is entered is missed.
+            news.as_mut().enable();
+            let batch = self.fetch();
+            if batch.has_missed || !batch.entries.is_empty() {
+                self.seen = batch.seen;
+                return Some(batch);
+            }
+            if self.feed.is_closed.load(Ordering::Acquire) {
+                return None;
+            }
+            news.await;
+        }
+    }
+
+    /// The number up to which all was seen.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    fn fetch(&self) -> Batch {
+        let kept = self.feed.kept.lock();
+        let first = kept.last - kept.entries.len() as u64;
+        // A number that is still to come is from another start of the server.
+        let has_missed = self.seen < first || self.seen > kept.last;
+        // Whoever has missed something looks at everything anew.
+        let seen = if has_missed { kept.last } else { self.seen };
+        let new = kept.entries.iter().skip((seen - first) as usize).take(BATCH);
+        let entries: Vec<_> = (seen + 1..)
+            .zip(new)
+            .map(|(number, (at, news))| Entry { number, at: *at, news: news.clone() })
+            .collect();
+        let seen = seen + entries.len() as u64;
+        Batch { has_missed, entries, seen, has_more: seen < kept.last }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.feed.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enter(feed: &Feed, count: usize) {
+        let news = |_| News::Resized {
+            semaphore: "A".into(),
+            max: 1,
+            is_paused: false,
+            by: "somebody".into(),
+        };
+        feed.enter(Timestamp::default(), (0..count).map(news));
+        feed.wake();
+    }
+
+    fn numbers(batch: &Batch) -> Vec<u64> {
+        batch.entries.iter().map(|entry| entry.number).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn listener_sees_each_entry_once_and_in_order() {
+        let feed = Feed::new();
+        enter(&feed, 2);
+        let mut listener = feed.listen(None).unwrap();
+        let listening = tokio::spawn(async move {
+            let first = numbers(&listener.next().await.unwrap());
+            (first, listener)
+        });
+        tokio::task::yield_now().await;
+
+        enter(&feed, 2);
+        let (first, mut listener) = listening.await.unwrap();
+        enter(&feed, 1);
+
+        assert_eq!(vec![3, 4], first);
+        assert_eq!(vec![5], numbers(&listener.next().await.unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn listener_goes_on_where_it_was() {
+        let feed = Feed::new();
+        enter(&feed, 5);
+
+        let batch = feed.listen(Some(3)).unwrap().next().await.unwrap();
+
+        assert!(!batch.has_missed);
+        assert_eq!(vec![4, 5], numbers(&batch));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_is_told() {
+        let feed = Feed::new();
+        enter(&feed, KEPT + 2);
+
+        for (seen, has_missed) in [(1, true), (2, false), (KEPT as u64 + 3, true)] {
+            let mut listener = feed.listen(Some(seen)).unwrap();
+            let mut batch = listener.next().await.unwrap();
+            assert_eq!(has_missed, batch.has_missed, "{seen}");
+            let mut entries = batch.entries.len();
+            while batch.has_more {
+                batch = listener.next().await.unwrap();
+                entries += batch.entries.len();
+            }
+
+            assert_eq!(if has_missed { 0 } else { KEPT }, entries);
+            assert_eq!(KEPT as u64 + 2, batch.seen);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_feed_ends_all_listening() {
+        let feed = Feed::new();
+        let mut listener = feed.listen(None).unwrap();
+        let listening = tokio::spawn(async move { listener.next().await.is_none() });
+        tokio::task::yield_now().await;
+
+        feed.close();
+
+        assert!(listening.await.unwrap());
+    }
+
+    #[test]
+    fn listeners_are_bounded() {
+        let feed = Feed::new();
+        let all: Vec<_> = (0..MOST_LISTENERS).map(|_| feed.listen(None).unwrap()).collect();
+        assert!(feed.listen(None).is_none());
+
+        drop(all);
+
+        assert!(feed.listen(None).is_some());
+    }
+}
