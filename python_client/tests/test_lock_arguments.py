@@ -1,11 +1,8 @@
 """`lock`: the forms in which it can be called, what is wrong at once, and odd names."""
 
 import math
-import re
-import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +13,6 @@ from observing import peers
 from proxy import Proxy
 from recorder import Recorder
 from throttle_client import Client, InvalidUrl, Peer, Refused, Timeout, UnknownSemaphore, lock
-from throttle_client._block import _default_name
 from throttle_client.testing import Server, StartServer
 
 ODD_NAMES = ["a/b", "..", "%41", "ä", "new\nline", "is_acquired", "🚦", "a b?c#d&e=f"]
@@ -33,18 +29,6 @@ FORMS: dict[str, Callable[[str], Any]] = {
 def client(server: Server) -> Client:
     """Talk to a server."""
     return Client(server.url)
-
-
-@pytest.fixture
-def argv(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[str]], None]]:
-    """Set what the program was called with; the name that is made of it is kept otherwise."""
-
-    def set_argv(arguments: list[str]) -> None:
-        monkeypatch.setattr(sys, "argv", arguments)
-        _default_name.cache_clear()
-
-    yield set_argv
-    _default_name.cache_clear()
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -207,6 +191,11 @@ WRONG_TYPES: dict[str, tuple[tuple[object, ...], dict[str, object]]] = {
     "URL and peer": ((), {"server_url": NOWHERE, "peer": Client(NOWHERE), "semaphore": "A"}),
     "on_lost is no function": ((NOWHERE, "A"), {"on_lost": "call me"}),
     "name is no text": ((NOWHERE, "A"), {"name": 5}),
+    "labels are a text": ((NOWHERE, "A"), {"labels": "job=nightly"}),
+    "labels are pairs": ((NOWHERE, "A"), {"labels": [("job", "nightly")]}),
+    "label is a number": ((NOWHERE, "A"), {"labels": {"pid": 311}}),
+    "label is bytes": ((NOWHERE, "A"), {"labels": {"job": b"nightly"}}),
+    "key of a label is no text": ((NOWHERE, "A"), {"labels": {1: "nightly"}}),
 }
 
 
@@ -282,59 +271,4 @@ def test_name_that_no_semaphore_has_is_refused(server: Server, name: str) -> Non
     with pytest.raises((UnknownSemaphore, Refused)):
         lock(server.url, name).__enter__()
 
-    assert [] == peers(server.url)
-
-
-def test_peer_has_the_name_that_was_given(server: Server) -> None:
-    """The server shows it."""
-    name = "nightly import, step 3 — größer 🚦"
-
-    with lock(server.url, "A", name=name):
-        (known,) = peers(server.url)
-
-    assert name == known["name"]
-
-
-def test_peer_has_a_name_by_default(server: Server) -> None:
-    """It says which program asks, on which machine, as which process."""
-    with lock(server.url, "A"):
-        (known,) = peers(server.url)
-
-    assert re.search(r" pid \d+$", known["name"])
-    assert f"@{socket.gethostname()}"[:60] in known["name"]
-
-
-@pytest.mark.parametrize(
-    "program", ["", "/opt/a\nb\x07.py", "x" * 300, "🚦" * 300, "/bin/\udcff", "-c", "ä\u202e"]
-)
-def test_default_name_is_one_that_the_server_takes(
-    server: Server, argv: Callable[[list[str]], None], program: str
-) -> None:
-    """Whatever the program is called, its locks are granted."""
-    argv([program])
-
-    with lock(server.url, "A"):
-        (known,) = peers(server.url)
-
-    assert known["name"].isprintable()
-    assert 1 <= len(known["name"]) <= 128
-
-
-def test_default_name_needs_no_arguments(server: Server, argv: Callable[[list[str]], None]) -> None:
-    """An embedded interpreter may have no `argv` at all."""
-    argv([])
-
-    with lock(server.url, "A"):
-        (known,) = peers(server.url)
-
-    assert known["name"].startswith("python@")
-
-
-@pytest.mark.parametrize("name", ["x" * 129, "new\nline", "\x1b[31m", "\udcff"])
-def test_name_that_the_server_does_not_take_is_refused(server: Server, name: str) -> None:
-    """It is no name that could be shown; the error says what is wrong, and nothing is held."""
-    with pytest.raises(Refused, match=r"invalid body: .*(`name`|surrogate)") as caught:
-        lock(server.url, "A", name=name).__enter__()
-
-    assert "bad_body" == caught.value.code
     assert [] == peers(server.url)

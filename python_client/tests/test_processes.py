@@ -1,6 +1,7 @@
 """Processes of `multiprocessing`, forked or spawned: what they may do, and what to send them."""
 
 import multiprocessing
+import os
 import pickle
 import warnings
 from multiprocessing.connection import Connection
@@ -68,6 +69,34 @@ def test_pickled_peer_acts_for_its_original(server: Server) -> None:
         lease.check()
     assert 0 == process.exitcode
     assert {"middle": lease.token} == left["tokens"]
+
+
+def restore_in_child(peer: Peer, talk: Connection) -> None:
+    """Bring the peer of the parent back."""
+    peer.heartbeat()
+    talk.send(str(os.getpid()))
+
+
+def test_pickled_peer_says_which_process_restored_it(server: Server) -> None:
+    """Name and labels that were given stay; the process id is that of whoever answers for it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    peer = Peer(Client(server.url), name="me", labels={"job": "nightly"})
+    peer.acquire("A")
+    (before,) = peers(server.url)
+    server.kill()
+    server.start()
+
+    process = context.Process(target=restore_in_child, args=(peer, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    assert ours.poll(CHILD_SECONDS)
+
+    (after,) = peers(server.url)
+    assert str(os.getpid()) == before["labels"]["pid"]
+    assert {**before["labels"], "pid": ours.recv()} == after["labels"]
+    assert (before["id"], "me") == (after["id"], after["name"])
+    process.join(CHILD_SECONDS)
 
 
 def test_lease_cannot_be_sent_to_another_process(server: Server) -> None:

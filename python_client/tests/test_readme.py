@@ -29,4 +29,4 @@ def test_example_runs(
 
 def test_there_are_examples() -> None:
     """The examples are found."""
-    assert 9 == len(EXAMPLES)
+    assert 10 == len(EXAMPLES)

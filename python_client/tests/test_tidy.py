@@ -9,6 +9,7 @@ ORDER = [
     "_version",
     "_errors",
     "_durations",
+    "_about",
     "_wire",
     "_pretending",
     "_pool",

@@ -1,5 +1,7 @@
 """`without_server`: code that takes locks runs in tests where no server is."""
 
+import pytest
+
 from throttle_client import Client, Peer, lock
 from throttle_client.testing import without_server
 
@@ -16,6 +18,17 @@ def test_locks_are_granted_at_once() -> None:
     assert outer.token is not None
     assert inner.token is not None
     assert outer.token < inner.token
+
+
+def test_name_and_labels_are_taken() -> None:
+    """They are checked as ever, and shown to nobody."""
+    with without_server():
+        with lock(NOWHERE, "A", name="me", labels={"job": "nightly", "pid": None}) as lease:
+            lease.check()
+        peer = Peer(Client(NOWHERE), labels={"job": "nightly"})
+        peer.restore()
+        with pytest.raises(TypeError, match="a label must be"):
+            lock(NOWHERE, "A", labels={"job": 5})  # type: ignore[dict-item]  # pyright: ignore
 
 
 def test_decorated_function_runs() -> None:

@@ -216,9 +216,7 @@ class _Asking:
         body: dict[str, object] = {"expires_in": length, "acquire": dict(self.counts)}
         if holding.is_known:
             return _Ask(request("PUT", "peers", holding.id, query=query, body=body), park)
-        body["peer_id"] = holding.id
-        if holding.name is not None:
-            body["name"] = holding.name
+        body |= {"peer_id": holding.id, **holding.about.spell()}
         return _Ask(request("POST", "new_peer", query=query, body=body), park)
 
     def _next_classic_ask(self, query: dict[str, str], park: float) -> _Ask:

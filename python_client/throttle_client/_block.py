@@ -3,8 +3,6 @@
 import functools
 import inspect
 import logging
-import os
-import socket
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
+from throttle_client._about import About
 from throttle_client._asking import take, untake
 from throttle_client._client import Client
 from throttle_client._errors import LockLost
@@ -50,7 +49,7 @@ class Terms:
     length: float
     on_lost: OnLost | None
     raise_if_lost: bool
-    name: str | None
+    about: About
 
 
 class Lock:
@@ -143,8 +142,7 @@ class Lock:
         peer = find_local_peer(self._server.base_url)
         if peer is not None and not peer.holding.is_over:
             return peer
-        name = self._terms.name or _default_name(os.getpid())
-        return Peer.unborn(self._server, self._terms.length, name)
+        return Peer.unborn(self._server, self._terms.length, self._terms.about)
 
     async def _enter(self, wire: Wire, peer: Peer, deliver: Deliver, waited: float = 0.0) -> Lease:
         """Acquire the locks, and watch over their lease."""
@@ -244,16 +242,6 @@ def _runs_later(function: Callable[..., object], what: str) -> TypeError:
         f"{name} {what}, which runs when the lock is given back already; use `with lock(...)`"
         " inside"
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _default_name(pid: int) -> str:
-    """Say which process of which machine asks."""
-    program = os.path.basename(sys.argv[0]) if sys.argv else ""
-    if not program or program.startswith("-"):
-        program = "python"
-    name = f"{program}@{socket.gethostname()} pid {pid}"
-    return "".join(letter for letter in name if letter.isprintable())[:128]
 
 
 def _abandon(holding: Holding, counts: Mapping[str, int]) -> None:

@@ -18,6 +18,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueErro
 from urllib3.util import SKIP_HEADER, Url, parse_url
 from urllib3.util import Timeout as SocketTimeout
 
+from throttle_client._about import About, Labels
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
 from throttle_client._errors import InvalidUrl, TlsRefused, Unreachable
 from throttle_client._pool import POOLS
@@ -94,22 +95,28 @@ class Client:
         """Scheme, host and port."""
         return Url(self._url.scheme, None, self._url.host, self._url.port).url
 
-    def new_peer(self, expires_in: Duration) -> int:
+    def new_peer(
+        self, expires_in: Duration, *, name: str | None = None, labels: Labels | None = None
+    ) -> int:
         """Make a peer.
 
         Args:
             expires_in: The length of its lease.
+            name: What people call it; by default `program@host`.
+            labels: Added to `host`, `pid` and `program` of this process, see `lock`.
 
         Returns:
             The id of the peer.
 
         Raises:
-            Refused: The lease is longer than the server permits.
+            TypeError: An argument is of the wrong type.
+            Refused: The lease is longer than the server permits, or it takes no such labels.
             Unreachable: No answer for 30 seconds.
         """
+        about = About(name, labels)
         body: dict[str, Any] = {"expires_in": spell(lease_seconds(expires_in))}
         if not self.is_classic:
-            body["peer_id"] = draw_id()
+            body |= {"peer_id": draw_id(), **about.spell()}
         return integer(self._call(request("POST", "new_peer", body=body)))
 
     def acquire(
@@ -147,7 +154,15 @@ class Client:
             query["block_for"] = spell(park)
         return self._call(ask_for_one(peer_id, semaphore, count, query), park).status == 200
 
-    def restore(self, peer_id: int, acquired: Mapping[str, int], expires_in: Duration) -> None:
+    def restore(
+        self,
+        peer_id: int,
+        acquired: Mapping[str, int],
+        expires_in: Duration,
+        *,
+        name: str | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         """Bring a peer back with the locks that it held, after a restart of the server.
 
         Args:
@@ -155,14 +170,20 @@ class Client:
             acquired: The counts that it held, for each semaphore. They are acquired even beyond
                 max.
             expires_in: The length of its lease from now on.
+            name: What people call it, see `new_peer`.
+            labels: See there, too.
 
         Raises:
+            TypeError: An argument is of the wrong type.
             UnknownSemaphore: See there.
             Refused: The peer exists otherwise, or was revoked.
             Unreachable: No answer for 30 seconds.
         """
+        about = About(name, labels)
         length = spell(lease_seconds(expires_in))
         body = {"expires_in": length, "peer_id": peer_id, "acquired": dict(acquired)}
+        if not self.is_classic:
+            body |= about.spell()
         self._call(request("POST", "restore", body=body))
 
     def remainder(self, semaphore: str) -> int:
@@ -225,7 +246,7 @@ class Client:
 
     def note(self, answer: Answer) -> None:
         """Learn from an answer what kind of server it is that answers."""
-        if answer.is_good:
+        if answer.is_good or answer.instance is not None:
             self.is_classic = answer.instance is None
 
     def blocking_wire(self) -> Wire:

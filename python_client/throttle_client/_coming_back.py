@@ -75,12 +75,14 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
     with holding.mutex:
         acquired, tokens = dict(holding.acquired), dict(holding.tokens)
     body = {"expires_in": spell(holding.length), "peer_id": holding.id, "acquired": acquired}
-    extras: dict[str, object] = {"tokens": tokens} if tokens else {}
-    if holding.name is not None:
-        extras["name"] = holding.name
-    answer = await wire.send(request("POST", "restore", body=body | extras), timeout)
-    if extras and answer.status in (400, 422):
+    about = {} if holding.client.is_classic else holding.about.spell()
+    with_tokens = {"tokens": tokens} if tokens else {}
+    answer = await wire.send(request("POST", "restore", body=body | about | with_tokens), timeout)
+    if with_tokens and answer.status in (400, 422):
         # The clock of the server was set back, or it is one that knows no tokens.
+        answer = await wire.send(request("POST", "restore", body=body | about), timeout)
+    if about and answer.status in (400, 422):
+        # What is held matters more than what it is called.
         answer = await wire.send(request("POST", "restore", body=body), timeout)
     if answer.is_good:
         _require_ok(answer)

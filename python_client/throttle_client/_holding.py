@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from weakref import WeakSet
 
+from throttle_client._about import About
 from throttle_client._client import Client, draw_id
 from throttle_client._durations import now
 from throttle_client._errors import LockLost
@@ -44,7 +45,7 @@ class Holding:
     Attributes:
         client: Where the peer lives.
         id: Its id there.
-        name: What people call it, or `None`.
+        about: What the caller says of it.
         length: The length of its lease, in seconds, as it is asked for.
         acquired: The locks that it holds, with their counts.
         tokens: The fencing tokens of those that have one.
@@ -66,14 +67,14 @@ class Holding:
         length: float,
         *,
         peer_id: int | None = None,
-        name: str | None = None,
+        about: About | None = None,
         acquired: Mapping[str, int] | None = None,
         tokens: Mapping[str, int] | None = None,
     ) -> None:
         """Begin a life; without an id, one that the server does not know yet."""
         self.client = client
         self.id = draw_id() if peer_id is None else peer_id
-        self.name = name
+        self.about = about or About()
         self.length = length
         self.acquired = dict(acquired or {})
         self.tokens = dict(tokens or {})

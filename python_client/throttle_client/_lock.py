@@ -5,6 +5,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any, overload
 
+from throttle_client._about import About, Labels
 from throttle_client._block import Lock, OnLost, Terms
 from throttle_client._client import Client, client_for
 from throttle_client._durations import Duration, lease_seconds, seconds
@@ -33,6 +34,7 @@ def lock(
     on_lost: OnLost | None = None,
     raise_if_lost: bool = True,
     name: str | None = None,
+    labels: Labels | None = None,
 ) -> "Lock": ...
 
 
@@ -48,6 +50,7 @@ def lock(
     on_lost: OnLost | None = None,
     raise_if_lost: bool = True,
     name: str | None = None,
+    labels: Labels | None = None,
 ) -> "Lock": ...
 
 
@@ -77,8 +80,10 @@ def lock(*args: Any, **options: Any) -> "Lock":  # noqa: D417 - they are those o
             `async with`, in the event loop.
         raise_if_lost: Whether leaving the block raises `LockLost` if the lease was lost. It never
             replaces another exception.
-        name: What the server calls the peer in its lists and logs; by default made of program, host
-            and process id.
+        name: What the server calls the peer in its lists and logs; by default `program@host`.
+        labels: What the server shows beside the name, such as `{"job": "nightly"}`; they are added
+            to `host`, `pid` and `program` of this process. One of the same key goes before, `None`
+            leaves that one out. A `Peer` has its own name and labels, and so has an outer lock.
 
     Returns:
         A context manager whose value is a `Lease`. It may be entered again and again, also by
@@ -129,6 +134,7 @@ def _prepare(
     on_lost: OnLost | None = None,
     raise_if_lost: bool = True,
     name: str | None = None,
+    labels: Labels | None = None,
 ) -> Lock:
     if isinstance(server, str):
         server = client_for(server)
@@ -136,8 +142,6 @@ def _prepare(
         raise TypeError(f"the first argument must be a URL, a Client or a Peer, not {server!r}")
     if on_lost is not None and (not callable(on_lost) or inspect.iscoroutinefunction(on_lost)):
         raise TypeError(f"on_lost must be a plain function, which is not awaited: {on_lost!r}")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str, not {name!r}")
     interval = None
     if heartbeat_interval is not None and heartbeat_interval is not A_THIRD:
         interval = lease_seconds(heartbeat_interval, "heartbeat_interval")
@@ -148,7 +152,7 @@ def _prepare(
         length=lease_seconds(expires_in),
         on_lost=on_lost,
         raise_if_lost=raise_if_lost,
-        name=name,
+        about=About(name, labels),
     )
     return Lock(server, _counts(semaphore, count), terms)
 

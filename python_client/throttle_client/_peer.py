@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
+from throttle_client._about import About, Labels
 from throttle_client._client import Client, ask_for_one, client_for
 from throttle_client._coming_back import beat, come_back, restore
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
@@ -29,6 +30,9 @@ class Peer:
     machines agree), but no heartbeat. A peer may be used by several threads, but can wait for one
     ask at a time.
 
+    Its name and labels are those of whoever makes or restores it: a copy in another process says,
+    by default, which process that is.
+
     Attributes:
         client: The calls of its server.
         heartbeats: Those that renew its lease, besides `lock`.
@@ -43,6 +47,9 @@ class Peer:
         id: int | None = None,
         acquired: Mapping[str, int] | None = None,
         expiration_time: Duration | None = None,
+        *,
+        name: str | None = None,
+        labels: Labels | None = None,
     ) -> None:
         """Make a peer at the server, or take over one that exists there.
 
@@ -52,31 +59,39 @@ class Peer:
             acquired: What that peer holds. If the server does not know the peer, it is restored
                 with that, for nobody can say how long its lease was.
             expiration_time: The length of its lease; five minutes by default.
+            name: What the server calls it, see `lock`.
+            labels: What the server shows beside the name, see `lock`. Of one that exists, both are
+                told when it is restored.
 
         Raises:
+            TypeError: An argument is of the wrong type.
+            Refused: The server refused it.
             Unreachable: No answer for 30 seconds.
         """
+        about = About(name, labels)
         lease = DEFAULT_LEASE if expiration_time is None else expiration_time
         length = lease_seconds(lease, "expiration_time")
-        self._set_up(client, Holding(client, length, peer_id=id, acquired=acquired))
+        self._set_up(client, Holding(client, length, peer_id=id, about=about, acquired=acquired))
         if id is None:
             run(_make(client.blocking_wire(), self.holding))
 
     @classmethod
-    def from_server_url(cls, baseurl: str) -> Self:
+    def from_server_url(
+        cls, baseurl: str, *, name: str | None = None, labels: Labels | None = None
+    ) -> Self:
         """Make a peer at the server of that URL, such as `http://localhost:8000`.
 
         Raises:
             InvalidUrl: That is no URL of a server.
             Unreachable: No answer for 30 seconds.
         """
-        return cls(client_for(baseurl))
+        return cls(client_for(baseurl), name=name, labels=labels)
 
     @classmethod
-    def unborn(cls, client: Client, length: float, name: str | None) -> Self:
+    def unborn(cls, client: Client, length: float, about: About) -> Self:
         """Prepare a peer that is made with its first lock."""
         peer = cls.__new__(cls)
-        peer._set_up(client, Holding(client, length, name=name))
+        peer._set_up(client, Holding(client, length, about=about))
         return peer
 
     def _set_up(self, client: Client, holding: Holding) -> None:
@@ -210,7 +225,7 @@ class Peer:
         """Begin a new life, under a new id, if the last one is over."""
         old = self.holding
         if old.is_over or not old.is_ours:
-            self.holding = Holding(self.client, old.length, name=old.name)
+            self.holding = Holding(self.client, old.length, about=old.about)
             for heartbeat in list(self.heartbeats):
                 heartbeat.stop()
                 heartbeat.start()
@@ -227,7 +242,7 @@ class Peer:
             "length": holding.length,
             # An id is not used again once it was released.
             "peer_id": None if holding.is_over else holding.id,
-            "name": holding.name,
+            "about": holding.about,
             "acquired": dict(holding.acquired),
             "tokens": dict(holding.tokens),
             "instance": holding.instance,
@@ -260,6 +275,9 @@ class PeerWithHeartbeat(Peer):
         acquired: Mapping[str, int] | None = None,
         expiration_time: Duration | None = None,
         heartbeat_interval: Duration | None = None,
+        *,
+        name: str | None = None,
+        labels: Labels | None = None,
     ) -> None:
         """Make a peer at the server, or take over one that exists there, see `Peer`.
 
@@ -270,13 +288,17 @@ class PeerWithHeartbeat(Peer):
             expiration_time: The length of its lease; five minutes by default.
             heartbeat_interval: The time between two heartbeats, if it is to be shorter than a third
                 of the lease.
+            name: What the server calls it.
+            labels: What the server shows beside the name.
 
         Raises:
+            TypeError: An argument is of the wrong type.
+            Refused: The server refused it.
             Unreachable: No answer for 30 seconds.
         """
         if heartbeat_interval is not None:
             lease_seconds(heartbeat_interval, "heartbeat_interval")
-        super().__init__(client, id, acquired, expiration_time)
+        super().__init__(client, id, acquired, expiration_time, name=name, labels=labels)
         self.heartbeat_interval = heartbeat_interval
 
     @property
@@ -294,9 +316,7 @@ async def _make(wire: Wire, holding: Holding) -> None:
     """
     body: dict[str, object] = {"expires_in": spell(holding.length)}
     if not holding.client.is_classic:
-        body["peer_id"] = holding.id
-        if holding.name is not None:
-            body["name"] = holding.name
+        body |= {"peer_id": holding.id, **holding.about.spell()}
     answer = await call(wire, request("POST", "new_peer", body=body), PATIENCE_SECONDS)
     # A server that does not let callers choose draws an id itself.
     holding.id = integer(answer)

@@ -9,9 +9,8 @@ use crate::{
 };
 
 /// Of the times for which locks are waited for and held, in seconds.
-const BOUNDS: [&str; 13] = [
-    "0.001", "0.01", "0.1", "1", "5", "15", "60", "300", "900", "3600", "21600", "86400", "+Inf",
-];
+const BOUNDS: [&str; 13] =
+    ["0.001", "0.01", "0.1", "1", "5", "15", "60", "300", "900", "3600", "21600", "86400", "+Inf"];
 
 fn value(client: &Client, series: &str) -> f64 {
     let text = client.get("/metrics").body;
