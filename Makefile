@@ -4,9 +4,11 @@
 CLIENTS := 0.2.0 0.5.13
 VENVS := $(CLIENTS:%=target/venv-%)
 PUBLISHED := tests/published_clients
+OTHERS := tests/openapi tests/page tests/prometheus
 CARGO_DENY := 0.20.2
 
 OURS := target/venv-ours
+OPENAPI := target/venv-openapi
 PAGE := target/venv-page
 REDIS := target/venv-redis
 CYCLES := THROTTLE_BIN=target/release/throttle $(OURS)/bin/python python_client/benches/cycles.py \
@@ -18,14 +20,14 @@ UPSTREAM ?= target/bench/upstream/bin/throttle
 BENCH := target/release/throttle-bench
 MEASURED = target/bench/results.json $(wildcard target/bench/python.json)
 
-.PHONY: run test test-rust test-bench test-python test-page test-deploy test-clients \
-    compare-clients audit \
+.PHONY: run test test-rust test-bench test-python test-openapi test-page test-deploy \
+    test-clients compare-clients audit \
     bench bench-servers bench-python bench-room bench-report bench-docs
 
 run:
 	cargo run --release
 
-test: test-rust test-bench test-python test-page test-deploy test-clients
+test: test-rust test-bench test-python test-openapi test-page test-deploy test-clients
 
 test-rust:
 	cargo fmt --all --check
@@ -42,18 +44,23 @@ test-bench:
 	    --out target/bench/smoke.json
 	cargo run --package throttle-bench -- report target/bench/smoke.json
 
-# Our own Python client, against the real server.
+# Our own Python client, against the real server; and what is written in Python elsewhere is linted.
 test-python: $(OURS)/.installed
 	cargo build
 	cd python_client && ../$(OURS)/bin/ruff check && ../$(OURS)/bin/ruff format --check
+	$(OURS)/bin/ruff check --config python_client/pyproject.toml $(OTHERS)
+	$(OURS)/bin/ruff format --check --config python_client/pyproject.toml $(OTHERS)
 	cd python_client && ../$(OURS)/bin/mypy && ../$(OURS)/bin/pyright --pythonpath ../$(OURS)/bin/python
 	THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q -c python_client/pyproject.toml python_client/tests
 
-# The page, in a browser without a window (Debian's package `chromium`; without it, it is left out).
-test-page: $(PAGE)/.installed $(OURS)/.installed
+# What /openapi.json says, against what the server answers.
+test-openapi: $(OPENAPI)/.installed
 	cargo build
-	$(OURS)/bin/ruff check --config python_client/pyproject.toml tests/page tests/prometheus
-	$(OURS)/bin/ruff format --check --config python_client/pyproject.toml tests/page tests/prometheus
+	THROTTLE_BIN=target/debug/throttle $(OPENAPI)/bin/python -m pytest -q tests/openapi
+
+# The page, in a browser without a window (Debian's package `chromium`; without it, it is left out).
+test-page: $(PAGE)/.installed
+	cargo build
 	THROTTLE_BIN=target/debug/throttle $(PAGE)/bin/python -m pytest -q -p no:asyncio tests/page
 
 # What is in deploy/, with a real Prometheus (Debian's package `prometheus`; without it, it is left
@@ -120,6 +127,11 @@ $(OURS)/.installed: python_client/pyproject.toml python_client/requirements-dev.
 $(REDIS)/.installed: python_client/requirements-bench.txt
 	python3 -m venv $(REDIS)
 	$(REDIS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(OPENAPI)/.installed: tests/openapi/requirements.txt
+	python3 -m venv $(OPENAPI)
+	$(OPENAPI)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 $(PAGE)/.installed: tests/page/requirements.txt python_client/pyproject.toml

@@ -1,6 +1,6 @@
 //! What is left to do once the lock of the books is let go: wake, log, nudge.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use log::{info, warn};
 use smallvec::SmallVec;
@@ -29,7 +29,7 @@ pub struct Aftermath {
     last_expired: Option<PeerId>,
     has_recovery_ended: bool,
     /// Whether something happened that others look out for.
-    has_news: bool,
+    pub has_news: bool,
     /// The litter collection means to sleep for longer than it may.
     pub is_collector_late: bool,
 }
@@ -42,7 +42,7 @@ struct Expired {
 }
 
 /// A lock that expired with its peer: the semaphore, how many permits, and how long it was held.
-type Lost = (std::sync::Arc<str>, i64, Duration);
+type Lost = (Arc<str>, i64, Duration);
 
 impl Aftermath {
     /// Takes out the waiters whom an effect concerns, and notes what is to be logged.

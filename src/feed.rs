@@ -10,14 +10,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use crate::semaphore::{Changes, Event, Timestamp};
 
-/// So many entries are kept; about a megabyte.
+/// So many entries are kept: about a megabyte, and what semaphores and peers are called in them.
 const KEPT: usize = 8_192;
 
 /// No batch has more entries.
@@ -72,14 +73,15 @@ pub struct Entry {
 /// The feed of one server.
 #[derive(Debug)]
 pub struct Feed {
-    kept: Mutex<Kept>,
+    ring: Mutex<Ring>,
     news: Notify,
     listeners: AtomicUsize,
     is_closed: AtomicBool,
+    closing: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Ring {
     entries: VecDeque<(Timestamp, News)>,
     /// The number of the last one.
     last: u64,
@@ -101,30 +103,29 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// The number up to which all was seen.
     pub seen: u64,
-    /// Whether there are further entries already.
-    pub has_more: bool,
 }
 
 impl Feed {
     /// In which nothing happened yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Feed {
-            kept: Mutex::default(),
+            ring: Mutex::default(),
             news: Notify::new(),
             listeners: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
+            closing: Notify::new(),
         })
     }
 
     /// Enters what happened. Listeners learn of it with the next [`Feed::wake`].
     pub fn enter(&self, at: Timestamp, news: impl Iterator<Item = News>) {
-        let mut kept = self.kept.lock();
+        let mut ring = self.ring.lock();
         for news in news {
-            if kept.entries.len() == KEPT {
-                kept.entries.pop_front();
+            if ring.entries.len() == KEPT {
+                ring.entries.pop_front();
             }
-            kept.entries.push_back((at, news));
-            kept.last += 1;
+            ring.entries.push_back((at, news));
+            ring.last += 1;
         }
     }
 
@@ -139,6 +140,7 @@ impl Feed {
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.news.notify_waiters();
+        self.closing.notify_waiters();
     }
 
     /// Starts to listen: from now on, or with all that came after the entry `seen`. `None` where
@@ -146,7 +148,7 @@ impl Feed {
     pub fn listen(self: &Arc<Self>, seen: Option<u64>) -> Option<Listener> {
         let is_room = |count: usize| (count < MOST_LISTENERS).then_some(count + 1);
         self.listeners.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_room).ok()?;
-        let last = self.kept.lock().last;
+        let last = self.ring.lock().last;
         Some(Listener { feed: self.clone(), seen: seen.unwrap_or(last) })
     }
 }
@@ -170,25 +172,35 @@ impl Listener {
         }
     }
 
+    /// Waits for so long, but not beyond the beginning of the shutdown.
+    pub async fn pause(&self, duration: Duration) {
+        let mut closing = std::pin::pin!(self.feed.closing.notified());
+        closing.as_mut().enable();
+        if !self.feed.is_closed.load(Ordering::Acquire) {
+            // Either way the pause is over.
+            let _ = timeout(duration, closing).await;
+        }
+    }
+
     /// The number up to which all was seen.
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
     fn fetch(&self) -> Batch {
-        let kept = self.feed.kept.lock();
-        let first = kept.last - kept.entries.len() as u64;
+        let ring = self.feed.ring.lock();
+        let first = ring.last - ring.entries.len() as u64;
         // A number that is still to come is from another start of the server.
-        let has_missed = self.seen < first || self.seen > kept.last;
+        let has_missed = self.seen < first || self.seen > ring.last;
         // Whoever has missed something looks at everything anew.
-        let seen = if has_missed { kept.last } else { self.seen };
-        let new = kept.entries.iter().skip((seen - first) as usize).take(BATCH);
+        let seen = if has_missed { ring.last } else { self.seen };
+        let new = ring.entries.iter().skip((seen - first) as usize).take(BATCH);
         let entries: Vec<_> = (seen + 1..)
             .zip(new)
             .map(|(number, (at, news))| Entry { number, at: *at, news: news.clone() })
             .collect();
         let seen = seen + entries.len() as u64;
-        Batch { has_missed, entries, seen, has_more: seen < kept.last }
+        Batch { has_missed, entries, seen }
     }
 }
 
@@ -257,7 +269,7 @@ mod tests {
             let mut batch = listener.next().await.unwrap();
             assert_eq!(has_missed, batch.has_missed, "{seen}");
             let mut entries = batch.entries.len();
-            while batch.has_more {
+            while batch.seen < KEPT as u64 + 2 {
                 batch = listener.next().await.unwrap();
                 entries += batch.entries.len();
             }

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     feed::Reloaded,
     metrics::Metrics,
-    semaphore::{Changes, Kept, Reason},
+    semaphore::{Changes, Kept},
     state::State,
 };
 
@@ -54,7 +54,7 @@ impl Reloader {
             let changed = reloaded.needs_restart.join(", ");
             warn!(
                 target: "throttle", changed;
-                "the configuration has another {changed} now, which takes effect after a restart"
+                "what has changed of {changed} takes effect after a restart"
             );
         }
         Ok(reloaded)
@@ -73,18 +73,5 @@ fn describe(changes: &Changes) -> String {
         })
         .collect();
     parts.extend(kept.iter().map(|Kept { semaphore, reason }| format!("`{semaphore}` {reason}")));
-    if parts.is_empty() { "nothing has changed".to_owned() } else { parts.join("; ") }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Reason::Resized { max, configured } => {
-                write!(f, "stays at max {max}, set by hand, and not {configured}")
-            }
-            Reason::InUse { level, configured } => {
-                write!(f, "stays at level {level} while it is in use, then {configured}")
-            }
-        }
-    }
+    if parts.is_empty() { "no semaphore has changed".to_owned() } else { parts.join("; ") }
 }

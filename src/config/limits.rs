@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// There are never more peers than this. Default: a million, which take about 100 MB.
+    /// There are never more peers than this. Default: a million, which take about 120 MB.
     #[serde(deserialize_with = "at_least_one")]
     pub max_peers: usize,
     /// While there are so many semaphores, none is made from a template. Default: 10,000.

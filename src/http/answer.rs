@@ -39,7 +39,7 @@ const TOKEN: HeaderName = HeaderName::from_static("throttle-token");
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// The media type of all JSON values.
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A larger body is handed to the connection in pieces of this size.
 const PIECE: usize = 32 * 1024;
@@ -129,19 +129,19 @@ pub fn in_flight_until_written(
         }
         // It ends when the server shuts down, which need not wait for it.
         BodySize::Stream => {
-            response.map_body(|_, body| BoxBody::new(Kept { body, _kept: answering }))
+            response.map_body(|_, body| BoxBody::new(Keeping { body, _kept: answering }))
         }
         _ => response,
     }
 }
 
 /// A stream, and what is dropped after its end.
-struct Kept<K> {
+struct Keeping<K> {
     body: BoxBody,
     _kept: K,
 }
 
-impl<K: Unpin> MessageBody for Kept<K> {
+impl<K: Unpin> MessageBody for Keeping<K> {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

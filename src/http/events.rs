@@ -1,7 +1,8 @@
 //! `GET /events`: what happens, as server-sent events, for the page and for programs.
 //!
 //! Each listener fetches at its own pace. After each batch it pauses for a moment, so that a busy
-//! server does not spend its time on those who look on.
+//! server does not spend its time on those who look on; whoever wants to know more than that brings
+//! misses something.
 
 use std::{
     convert::Infallible,
@@ -20,7 +21,7 @@ use actix_web::{
     web::Bytes,
 };
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{
@@ -31,6 +32,7 @@ use super::{
     shown::{self, Labels},
 };
 use crate::{
+    clock::Stopwatch,
     feed::{Batch, Entry, Listener, MOST_LISTENERS, News},
     semaphore::{Event, Happening, PeerId},
 };
@@ -59,6 +61,7 @@ pub struct ShownLock<'a> {
     #[schema(value_type = values::Labels)]
     labels: Labels,
     semaphore: &'a str,
+    /// Of a lock that shrinks: by how much.
     #[schema(value_type = values::Count)]
     count: i64,
     #[schema(required, value_type = Option<values::Token>)]
@@ -103,8 +106,8 @@ pub struct ShownReloaded<'a> {
 /// - `granted`, `released`, `pending`, `cancelled`, `expired`, `restored`: `LockEvent`, one a lock.
 /// - `resized`: `ResizedEvent`, also where a semaphore was paused or resumed.
 /// - `reloaded`: `ReloadedEvent`.
-/// - `missed`: `{}`. Some events are lost, for only the last few thousand are kept, and none across
-///   restarts: look at everything anew.
+/// - `missed`: `{}`. Some events are lost, for more has happened than is kept, or the server was
+///   restarted: look at everything anew.
 ///
 /// When nothing happens, an `id` alone comes every 15 seconds. On a busy server, events come in
 /// batches.
@@ -143,7 +146,7 @@ pub fn listen(api: &Rc<Api>, request: &ServiceRequest) -> Result<Answer, Refusal
     };
     let refused = Refusal::TooManyListeners { max: MOST_LISTENERS };
     let listener = api.state.feed().listen(seen).ok_or(refused)?;
-    let stream = Stream { listener, api: api.clone(), filter, has_begun: false };
+    let stream = Stream::new(listener, api.clone(), filter);
     // actix would send none of it, but wait for its end.
     let has_body = request.method() != Method::HEAD;
     let next = has_body.then(|| -> Step { Box::pin(stream.next()) });
@@ -190,9 +193,18 @@ struct Stream {
     api: Rc<Api>,
     filter: Filter,
     has_begun: bool,
+    /// Whether something was just fetched, be it sent or not.
+    must_pause: bool,
+    /// Runs since something was sent last.
+    quiet: Stopwatch,
 }
 
 impl Stream {
+    fn new(listener: Listener, api: Rc<Api>, filter: Filter) -> Self {
+        let quiet = Stopwatch::start();
+        Stream { listener, api, filter, has_begun: false, must_pause: false, quiet }
+    }
+
     /// The next piece of the answer, and the rest; `None` once the server shuts down.
     async fn next(mut self) -> Option<(Bytes, Stream)> {
         let mut text = String::new();
@@ -200,18 +212,22 @@ impl Stream {
             self.has_begun = true;
             self.put(&mut text, format_args!("retry: {RETRY_MS}\n"));
             self.put_id(&mut text, self.listener.seen());
-            return Some((text.into(), self));
         }
-        match timeout(QUIET, self.listener.next()).await {
-            Ok(batch) => {
-                let batch = batch?;
-                self.write(&batch, &mut text);
-                if !batch.has_more {
-                    sleep(PAUSE).await;
-                }
+        while text.is_empty() {
+            if std::mem::take(&mut self.must_pause) {
+                self.listener.pause(PAUSE).await;
             }
-            Err(_) => self.put_id(&mut text, self.listener.seen()),
+            let left = QUIET.saturating_sub(self.quiet.elapsed());
+            if let Ok(batch) = timeout(left, self.listener.next()).await {
+                self.must_pause = true;
+                self.write(&batch?, &mut text);
+            }
+            // Also where events come that it does not want to know.
+            if text.is_empty() && self.quiet.elapsed() >= QUIET {
+                self.put_id(&mut text, self.listener.seen());
+            }
         }
+        self.quiet = Stopwatch::start();
         Some((text.into(), self))
     }
 

@@ -53,7 +53,7 @@ pub fn granting(api: &Api) -> Answer {
     if api.state.is_shutting_down() {
         return unavailable("Shutting down".to_owned(), None);
     }
-    let Some(left) = api.state.overview().recovery_left else { return answer::text("Ok").into() };
+    let Some(left) = api.state.recovery_left() else { return answer::text("Ok").into() };
     let text = format!(
         "Recovering: no lock is granted for another {}, so that peers of the time before the \
          restart can be restored first",

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::semaphore::About;
+use crate::semaphore::{About, breaks_lines};
 
 /// Of a name and of a label's value, in characters.
 const LONGEST_TEXT: usize = 128;
@@ -14,6 +14,9 @@ const LONGEST_KEY: usize = 32;
 
 /// A peer has no more labels.
 const MOST_LABELS: usize = 16;
+
+/// Of all labels together, in characters: they are kept with each peer, and with each event.
+const LONGEST_LABELS: usize = 1_000;
 
 /// Labels of one peer, such as its host.
 #[derive(Debug, Default)]
@@ -54,6 +57,14 @@ impl<'de> Deserialize<'de> for Labels {
                     }
                     labels.push((key, value));
                 }
+                let parts = labels.iter().flat_map(|(key, value)| [key, value]);
+                let length: usize = parts.map(|part| part.chars().count()).sum();
+                if length > LONGEST_LABELS {
+                    return Err(de::Error::custom(format!(
+                        "the labels have {length} characters together, expected at most \
+                         {LONGEST_LABELS}"
+                    )));
+                }
                 Ok(Labels(labels))
             }
         }
@@ -83,10 +94,4 @@ fn check<E: de::Error>(what: &str, text: &str, longest: usize) -> Result<(), E> 
         return Err(E::custom(format!("{what} contains a control character, expected none")));
     }
     Ok(())
-}
-
-/// Whether a letter ends a line, or shows what follows in another place than it is.
-fn breaks_lines(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

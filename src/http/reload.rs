@@ -1,5 +1,7 @@
 //! `POST /reload`: reads the configuration again. For administrators.
 
+use std::sync::Arc;
+
 use actix_web::{dev::ServiceRequest, rt::task::spawn_blocking};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -65,8 +67,7 @@ pub fn reload(api: &Api, request: &ServiceRequest) -> Result<Answer, Refusal> {
 impl From<&Reloaded> for Shown {
     fn from(reloaded: &Reloaded) -> Self {
         let Changes { added, changed, removed, kept } = &reloaded.changes;
-        let names =
-            |names: &[std::sync::Arc<str>]| names.iter().map(|name| name.to_string()).collect();
+        let names = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect();
         let kept = kept.iter().map(|Kept { semaphore, reason }| ShownKept {
             semaphore: semaphore.to_string(),
             reason: reason.to_string(),

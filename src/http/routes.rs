@@ -147,6 +147,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn patterns_stand_in_the_order_of_their_resources() {
+        for (ix, pattern) in PATTERNS.iter().enumerate() {
+            let path = pattern.replace("{id}", "5").replace("{semaphore}", "A");
+
+            assert_eq!(ix, Route::of(&Method::GET, &path).resource as usize, "{pattern}");
+        }
+    }
+
+    #[test]
     fn paths_lead_to_their_resources() {
         for (path, resource, id, name) in [
             ("/", Resource::Index, "", ""),

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     fields::Integer,
     semaphore::{
-        Adjustment, Holding, Page, SemaphoreConfig, SemaphoreSnapshot, SemaphoreView, Source,
-        Standing,
+        Adjustment, Holding, Page, PendingLock, SemaphoreConfig, SemaphoreSnapshot, SemaphoreView,
+        Source,
     },
 };
 
@@ -180,7 +180,7 @@ pub fn show(api: &Api, request: &ServiceRequest, name: &str) -> Result<Answer, R
     let view = View {
         semaphore: Shown::from(semaphore),
         held_by: holders.into_iter().map(|holding| holder(api, holding)).collect(),
-        queue: queue.into_iter().map(|standing| waiting(api, standing)).collect(),
+        queue: queue.into_iter().map(|pending_lock| waiting(api, pending_lock)).collect(),
     };
     Ok(answer::json(&view).into())
 }
@@ -273,18 +273,18 @@ fn holder(api: &Api, holding: Holding) -> Holder {
     }
 }
 
-fn waiting(api: &Api, standing: Standing) -> Waiting {
-    let (name, labels) = shown::who(&standing.about);
+fn waiting(api: &Api, pending_lock: PendingLock) -> Waiting {
+    let (name, labels) = shown::who(&pending_lock.about);
     Waiting {
-        position: standing.position,
-        peer: standing.peer.0,
+        position: pending_lock.position,
+        peer: pending_lock.peer.0,
         name,
         labels,
-        count: standing.count,
-        since: shown::time(api, standing.since),
-        pending_for: duration::milliseconds(standing.pending_for),
-        waits_for: Map::of(standing.waits_for),
-        expires_in: duration::milliseconds(standing.expires_in),
+        count: pending_lock.count,
+        since: shown::time(api, pending_lock.since),
+        pending_for: duration::milliseconds(pending_lock.pending_for),
+        waits_for: Map::of(pending_lock.waits_for),
+        expires_in: duration::milliseconds(pending_lock.expires_in),
     }
 }
 

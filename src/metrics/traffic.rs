@@ -27,6 +27,9 @@ const BOUNDS: [Duration; 9] = [
     Duration::from_secs(60 * 60),
 ];
 
+/// How many nanoseconds the sums of durations go by.
+const TICK: u128 = 100;
+
 /// The methods that are told from each other; the last stands for all others.
 const METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "HEAD", "other"];
 
@@ -44,7 +47,8 @@ pub struct Traffic {
 struct Count {
     by_status: [AtomicU64; STATUSES.len() + 1],
     durations: [AtomicU64; BOUNDS.len() + 1],
-    nanoseconds: AtomicU64,
+    /// In tenths of a microsecond: so it lasts for years, also where thousands always wait.
+    ticks: AtomicU64,
 }
 
 impl Traffic {
@@ -62,7 +66,8 @@ impl Traffic {
         let bucket = BOUNDS.iter().position(|bound| duration <= *bound);
         increase(&count.by_status[status.unwrap_or(STATUSES.len())], 1);
         increase(&count.durations[bucket.unwrap_or(BOUNDS.len())], 1);
-        increase(&count.nanoseconds, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        let ticks = (duration.as_nanos() + TICK / 2) / TICK;
+        increase(&count.ticks, u64::try_from(ticks).unwrap_or(u64::MAX));
     }
 }
 
@@ -95,7 +100,9 @@ impl AllTraffic {
     /// Writes all that was ever requested.
     pub fn write(&self, text: &mut Text) {
         let workers = self.workers.lock().clone();
-        let sum = |of: &dyn Fn(&Traffic) -> u64| workers.iter().map(|worker| of(worker)).sum();
+        let sum = |of: &dyn Fn(&Traffic) -> u64| -> u64 {
+            workers.iter().fold(0, |sum, worker| sum.wrapping_add(of(worker)))
+        };
         let all = self.routes.iter().flat_map(|route| METHODS.map(|method| (*route, method)));
         let used: Vec<_> = all
             .enumerate()
@@ -124,8 +131,8 @@ impl AllTraffic {
             let counts: Vec<u64> = (0..=BOUNDS.len())
                 .map(|bucket| sum(&|worker| worker.counts[*ix].durations[bucket].load(Relaxed)))
                 .collect();
-            let nanoseconds = sum(&|worker| worker.counts[*ix].nanoseconds.load(Relaxed));
-            let sum = Duration::from_nanos(nanoseconds);
+            let ticks = sum(&|worker| worker.counts[*ix].ticks.load(Relaxed));
+            let sum = Duration::from_micros(ticks / 10);
             text.histogram(labels, &bounds, &counts, sum);
         }
     }

@@ -64,6 +64,12 @@ impl fmt::Display for About {
     }
 }
 
+/// Whether a letter ends a line, or shows what follows in another place than it is.
+pub fn breaks_lines(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

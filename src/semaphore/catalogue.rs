@@ -39,10 +39,11 @@ pub struct Kept {
     pub reason: Reason,
 }
 
-/// Why a semaphore is not as the configuration has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a semaphore is not as the configuration has it. The text goes on after its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Its max was set by hand.
+    #[error("stays at max {max}, set by hand, and not {configured}")]
     Resized {
         /// What it stays at.
         max: i64,
@@ -50,6 +51,7 @@ pub enum Reason {
         configured: i64,
     },
     /// Its level does not change while it is in use: that could make a deadlock.
+    #[error("stays at level {level} while it is in use, then {configured}")]
     InUse {
         /// What it stays at for the time being.
         level: i32,
@@ -71,17 +73,13 @@ impl Leases {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<SemaphoreSnapshot, Error> {
-        self.expire(now, SLICE, effects);
-        let ix = self.index_of(name)?;
+        let ix = self.begin_change(name, now, effects)?;
         let semaphore = &mut self.permits[ix];
-        if let Some(max) = adjustment.max {
-            semaphore.max = max;
-            semaphore.is_resized = max != semaphore.configured.max;
-        }
-        if let Some(is_paused) = adjustment.paused {
-            semaphore.is_paused = is_paused;
-        }
-        self.adapt(&[ix], now, effects);
+        let max_before = semaphore.max;
+        semaphore.max = adjustment.max.unwrap_or(max_before);
+        semaphore.is_paused = adjustment.paused.unwrap_or(semaphore.is_paused);
+        self.adapt(ix, max_before, now, effects);
+        self.settle_grants(now, effects);
         Ok(self.overview_of(ix, now))
     }
 
@@ -95,13 +93,12 @@ impl Leases {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<SemaphoreSnapshot, Error> {
-        self.expire(now, SLICE, effects);
-        let ix = self.index_of(name)?;
+        let ix = self.begin_change(name, now, effects)?;
         let semaphore = &mut self.permits[ix];
         semaphore.is_paused = false;
-        semaphore.is_resized = false;
-        semaphore.max = semaphore.configured.max;
-        self.adapt(&[ix], now, effects);
+        let max_before = std::mem::replace(&mut semaphore.max, semaphore.configured.max);
+        self.adapt(ix, max_before, now, effects);
+        self.settle_grants(now, effects);
         Ok(self.overview_of(ix, now))
     }
 
@@ -114,14 +111,17 @@ impl Leases {
         effects: &mut Effects,
     ) -> Changes {
         self.expire(now, SLICE, effects);
+        effects.turn = effects.events.len();
         self.catalogue = catalogue;
         let mut changes = Changes::default();
         let all = self.in_order.clone();
-        for ix in &all {
-            self.configure_one(*ix, &mut changes);
+        // All of them change before anybody feels it: a grant may need several.
+        let before: Vec<_> = all.iter().map(|ix| self.configure_one(*ix, &mut changes)).collect();
+        for (ix, max_before) in all.iter().zip(before) {
+            self.adapt(*ix, max_before, now, effects);
         }
-        // All together: nobody is granted anything by half of a configuration.
-        self.adapt(&all, now, effects);
+        self.settle_grants(now, effects);
+        changes.kept = all.iter().flat_map(|ix| self.kept(*ix)).collect();
         let semaphores = self.catalogue.semaphores.iter();
         let new = semaphores.filter(|(name, _)| !self.names.contains_key(name.as_str()));
         for (name, config) in new.map(|(name, config)| (name.clone(), *config)).collect::<Vec<_>>()
@@ -132,58 +132,74 @@ impl Leases {
         changes
     }
 
-    /// Takes over what the configuration says of a semaphore that exists.
-    fn configure_one(&mut self, ix: SemaphoreIx, changes: &mut Changes) {
+    /// Takes over what the configuration says of a semaphore that exists, and returns what its max
+    /// was before.
+    fn configure_one(&mut self, ix: SemaphoreIx, changes: &mut Changes) -> i64 {
         let semaphore = &mut self.permits[ix];
+        let max_before = semaphore.max;
         let name = semaphore.name.clone();
         let before = (semaphore.source, semaphore.configured);
-        let Some((source, configured)) = self.catalogue.find(&name) else {
-            semaphore.source = Source::Removed;
-            semaphore.is_transient = true;
-            if before.0 != Source::Removed {
-                changes.removed.push(name);
-            }
-            return;
-        };
+        let is_resized = semaphore.is_resized();
+        let found = self.catalogue.find(&name);
+        let (source, configured) = found.unwrap_or((Source::Removed, semaphore.configured));
         semaphore.source = source;
         semaphore.configured = configured;
-        semaphore.is_resized &= semaphore.max != configured.max;
-        if !semaphore.is_resized {
+        if !is_resized {
             semaphore.max = configured.max;
         }
-        semaphore.is_transient = source != Source::File || semaphore.level != configured.level;
-        let mut keep = |reason| changes.kept.push(Kept { semaphore: name.clone(), reason });
-        if semaphore.is_resized {
-            keep(Reason::Resized { max: semaphore.max, configured: configured.max });
-        }
-        if semaphore.level != configured.level && !semaphore.is_unused() {
-            keep(Reason::InUse { level: semaphore.level, configured: configured.level });
-        }
-        match before {
-            (Source::Removed, _) => changes.added.push(name),
-            before if before != (source, configured) => changes.changed.push(name),
+        match (before, source) {
+            ((Source::Removed, _), Source::Removed) => {}
+            (_, Source::Removed) => changes.removed.push(name),
+            ((Source::Removed, _), _) => changes.added.push(name),
+            (before, _) if before != (source, configured) => changes.changed.push(name),
             _ => {}
         }
+        max_before
     }
 
-    /// Lets those who hold and wait feel that semaphores were changed.
-    fn adapt(&mut self, changed: &[SemaphoreIx], now: Timestamp, effects: &mut Effects) {
-        for ix in changed {
-            self.permits.give_way(*ix);
+    /// What of a semaphore is not as the configuration has it.
+    fn kept(&self, ix: SemaphoreIx) -> impl Iterator<Item = Kept> + use<> {
+        let semaphore = &self.permits[ix];
+        let Semaphore { max, level, configured, .. } = *semaphore;
+        let is_configured = semaphore.source != Source::Removed;
+        let resized = Reason::Resized { max, configured: configured.max };
+        let in_use = Reason::InUse { level, configured: configured.level };
+        let is_resized = is_configured && semaphore.is_resized();
+        let is_in_use = is_configured && level != configured.level && !semaphore.is_unused();
+        let name = semaphore.name.clone();
+        [is_resized.then_some(resized), is_in_use.then_some(in_use)]
+            .into_iter()
+            .flatten()
+            .map(move |reason| Kept { semaphore: name.clone(), reason })
+    }
+
+    /// The semaphore that is to be changed. What happened before is told from what comes of it.
+    fn begin_change(
+        &mut self,
+        name: &str,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<SemaphoreIx, Error> {
+        self.expire(now, SLICE, effects);
+        effects.turn = effects.events.len();
+        self.index_of(name)
+    }
+
+    /// Lets those who hold and wait feel that a semaphore was changed. What becomes free is handed
+    /// on by `settle_grants`.
+    fn adapt(&mut self, ix: SemaphoreIx, max_before: i64, now: Timestamp, effects: &mut Effects) {
+        let is_lowered = self.permits[ix].max < max_before;
+        for ask in is_lowered.then(|| self.permits.impossible(ix)).into_iter().flatten() {
+            let ask = self.permits.withdraw(ask);
+            self.peers[ask.peer].pending = None;
+            self.lose_pending(ask.peer);
+            effects.push(Effect::Withdrawn(ask.arrival));
+            let who = self.peers.who(ask.peer);
+            self.cancel(ask, who, now, effects);
         }
-        for ix in changed {
-            for ask in self.permits.impossible(*ix) {
-                let ask = self.permits.withdraw(ask);
-                self.peers[ask.peer].pending = None;
-                self.lose_pending(ask.peer);
-                effects.push(Effect::Withdrawn(ask.arrival));
-                let who = self.peers.who(ask.peer);
-                self.cancel(ask, who, now, effects);
-            }
-            self.permits.touch(*ix);
-            self.permits.note_unused(*ix);
-        }
-        self.settle_grants(now, effects);
+        self.permits.give_way(ix);
+        self.permits.touch(ix);
+        self.permits.note_unused(ix);
     }
 
     /// Does what had to wait until nobody uses a semaphore: it goes, or gets its new level. The
@@ -198,10 +214,7 @@ impl Leases {
             match semaphore.source {
                 Source::Removed => self.drop_semaphore(ix),
                 Source::Template if !semaphore.is_adjusted() => self.drop_semaphore(ix),
-                source => {
-                    semaphore.level = semaphore.configured.level;
-                    semaphore.is_transient = source != Source::File;
-                }
+                _ => semaphore.level = semaphore.configured.level,
             }
         }
     }
@@ -238,7 +251,7 @@ impl Leases {
         config: SemaphoreConfig,
     ) -> SemaphoreIx {
         let name: Arc<str> = name.into();
-        // Each name takes dozens of bytes: memory ends before the numbers do.
+        // Each takes hundreds of bytes: memory ends before the numbers do.
         let semaphore = Semaphore::new(name.clone(), source, config);
         let ix = SemaphoreIx(self.permits.semaphores.insert(semaphore) as u32);
         if let Err(place) = self.place_of(&name) {

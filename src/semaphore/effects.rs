@@ -71,6 +71,9 @@ pub struct Effects {
     pub ends: Vec<Effect>,
     /// For those who look on.
     pub events: Vec<Event>,
+    /// How many of the events came before the operation changed a semaphore by hand. The others
+    /// came of it.
+    pub turn: usize,
 }
 
 impl Effects {

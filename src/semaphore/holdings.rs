@@ -3,7 +3,7 @@
 //!
 //! Who is granted is decided in `permits`.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{
     About, Effect, Effects, Event, Happening, Held, Leases, Lock, PeerId, SemaphoreIx, Timestamp,
@@ -126,9 +126,14 @@ impl Leases {
         Event { happening, peer, about, semaphore, count, token: None, after }
     }
 
-    /// All who hold permits of this semaphore, in no particular order.
-    pub(super) fn holders(&self, semaphore: SemaphoreIx) -> impl Iterator<Item = (PeerIx, &Held)> {
-        self.permits[semaphore].holders.iter().filter_map(move |peer| {
+    /// Those of the holders of this semaphore that stand at these places, in no particular order.
+    pub(super) fn holders(
+        &self,
+        semaphore: SemaphoreIx,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (PeerIx, &Held)> {
+        let holders = self.permits[semaphore].holders.get(places).unwrap_or_default();
+        holders.iter().filter_map(move |peer| {
             let held = &self.peers[*peer].held;
             Some((*peer, &held[self.position_of(semaphore, held)?]))
         })

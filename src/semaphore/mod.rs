@@ -33,7 +33,7 @@ mod model;
 mod tests;
 
 pub use self::{
-    about::About,
+    about::{About, breaks_lines},
     acquire::{Asking, NewPeer, Progress, Status, Terms},
     catalogue::{Adjustment, Changes, Kept, Reason},
     effects::{Effect, Effects, Event, Happening},
@@ -43,7 +43,7 @@ pub use self::{
     rules::Rules,
     semaphore_config::{Catalogue, SemaphoreConfig, Source, Template},
     snapshot::{
-        Holding, NamedLocks, Page, PeerSnapshot, SemaphoreSnapshot, SemaphoreView, Standing,
+        Holding, NamedLocks, Page, PeerSnapshot, PendingLock, SemaphoreSnapshot, SemaphoreView,
     },
     timestamp::Timestamp,
     totals::{BOUNDS, Durations, Totals},

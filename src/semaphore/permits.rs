@@ -109,7 +109,7 @@ impl Permits {
 
     /// Whether nobody uses this semaphore any more is to be looked at once the operation is over.
     pub(super) fn note_unused(&mut self, semaphore: SemaphoreIx) {
-        if self[semaphore].is_transient && self[semaphore].is_unused() {
+        if self[semaphore].is_transient() && self[semaphore].is_unused() {
             self.unused.push(semaphore);
         }
     }

@@ -22,13 +22,9 @@ pub(super) struct Semaphore {
     pub(super) level: i32,
     /// Whether nothing is granted, for somebody said so.
     pub(super) is_paused: bool,
-    /// Whether `max` was set by hand, and differs from what is configured.
-    pub(super) is_resized: bool,
     pub(super) source: Source,
     /// What the configuration says, or said where it names this semaphore no more.
     pub(super) configured: SemaphoreConfig,
-    /// Whether there is something to do once nobody uses it (see `Leases::sweep`).
-    pub(super) is_transient: bool,
     /// Permits that peers hold. Only a restore or a lowered max can bring it above `max`.
     pub(super) acquired: i64,
     /// Permits set aside for asks that still wait for others. Where there are any,
@@ -52,10 +48,8 @@ impl Semaphore {
             max: config.max,
             level: config.level,
             is_paused: false,
-            is_resized: false,
             source,
             configured: config,
-            is_transient: source != Source::File,
             acquired: 0,
             reserved: 0,
             pending: 0,
@@ -72,9 +66,19 @@ impl Semaphore {
         self.acquired == 0 && self.pending == 0
     }
 
+    /// Whether its max was set by hand.
+    pub(super) fn is_resized(&self) -> bool {
+        self.max != self.configured.max
+    }
+
     /// Whether it is as somebody has set it by hand.
     pub(super) fn is_adjusted(&self) -> bool {
-        self.is_paused || self.is_resized
+        self.is_paused || self.is_resized()
+    }
+
+    /// Whether there is something to do once nobody uses it (see `Leases::sweep`).
+    pub(super) fn is_transient(&self) -> bool {
+        self.source != Source::File || self.level != self.configured.level
     }
 
     /// How many asks name it.

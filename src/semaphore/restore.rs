@@ -111,14 +111,20 @@ impl Leases {
     }
 
     /// Releases a peer and all its locks for good: it cannot come back before its lease would have
-    /// ended. Returns whether it existed.
-    pub fn revoke(&mut self, id: PeerId, now: Timestamp, effects: &mut Effects) -> bool {
+    /// ended. Returns what people call it, if it existed.
+    pub fn revoke(
+        &mut self,
+        id: PeerId,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Option<Option<About>> {
         self.expire(now, SLICE, effects);
-        let Some(peer) = self.find(id, now, effects) else { return false };
+        let peer = self.find(id, now, effects)?;
+        let (_, about) = self.peers.who(peer);
         self.revoked.insert(id, self.peers[peer].valid_until, now);
         self.remove(peer, Happening::Released, now, effects);
         self.settle_grants(now, effects);
-        true
+        Some(about)
     }
 
     /// Refuses a peer that must not come back, and any new one where there are enough.

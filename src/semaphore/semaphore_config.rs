@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::about::breaks_lines;
+
 /// Stands for any letters, at least one, in the pattern of a template.
 const WILDCARD: char = '*';
+
+/// Clients choose what a semaphore is called that is made from a template; it may have so many
+/// letters.
+const LONGEST_NAME: usize = 128;
 
 /// A semaphore's max and its rank in the lock hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +44,13 @@ impl Template {
         (!after.contains(WILDCARD)).then_some(template)
     }
 
+    /// Whether a semaphore of that name may be made from it. A name that is very long, or would
+    /// break a line of the log, is none.
     fn matches(&self, name: &str) -> bool {
         let rest = name.strip_prefix(&*self.before);
         rest.and_then(|rest| rest.strip_suffix(&*self.after)).is_some_and(|rest| !rest.is_empty())
+            && name.chars().nth(LONGEST_NAME).is_none()
+            && !name.contains(breaks_lines)
     }
 
     /// How many letters of a name it fixes.
@@ -104,6 +114,16 @@ mod tests {
         };
         let templates = patterns.iter().enumerate().map(template).collect();
         Catalogue { templates, ..Catalogue::from([("tenant-0", SemaphoreConfig::new(100))]) }
+    }
+
+    #[test]
+    fn names_that_no_log_line_can_show_match_nothing() {
+        let catalogue = catalogue(&["tenant-*"]);
+
+        for rest in ["\n", "\u{1b}[31m", "\u{202e}", &"x".repeat(122)] {
+            assert_eq!(None, catalogue.find(&format!("tenant-{rest}")), "{rest}");
+        }
+        assert!(catalogue.find(&format!("tenant-{}", "ä".repeat(121))).is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the books show to those who only look: semaphores and peers, for lists and for metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use super::{
     About, Arrival, Effects, Error, Held, Leases, Lock, PeerId, SemaphoreConfig, SemaphoreIx,
@@ -29,6 +29,12 @@ pub struct Page {
 impl Page {
     /// The whole list.
     pub const ALL: Page = Page { offset: 0, limit: usize::MAX };
+
+    /// The places that it has in a list of that length.
+    fn places(self, length: usize) -> Range<usize> {
+        let start = self.offset.min(length);
+        start..start.saturating_add(self.limit).min(length)
+    }
 
     fn of<I: Iterator>(self, all: I) -> impl Iterator<Item = I::Item> {
         all.skip(self.offset).take(self.limit)
@@ -72,7 +78,7 @@ pub struct SemaphoreView {
     /// Those who hold it, in the order of their grants (in none where there are very many).
     pub holders: Vec<Holding>,
     /// Those who wait for it, in the order of their arrival.
-    pub queue: Vec<Standing>,
+    pub queue: Vec<PendingLock>,
 }
 
 /// Who holds a semaphore.
@@ -96,7 +102,7 @@ pub struct Holding {
 
 /// Who waits for a semaphore.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct PendingLock {
     /// Counted from 1.
     pub position: usize,
     /// The peer.
@@ -154,13 +160,13 @@ impl Leases {
     ) -> Result<SemaphoreView, Error> {
         self.expire(now, SLICE, effects);
         let ix = self.index_of(name)?;
-        let holders = self.holders(ix);
-        let holders: Vec<_> = if self.permits[ix].holders.len() <= SORTED {
-            let mut sorted: Vec<_> = holders.collect();
+        let count = self.permits[ix].holders.len();
+        let holders: Vec<_> = if count <= SORTED {
+            let mut sorted: Vec<_> = self.holders(ix, 0..count).collect();
             sorted.sort_unstable_by_key(|(_, held)| (held.since, held.token));
             page.of(sorted.into_iter()).collect()
         } else {
-            page.of(holders).collect()
+            self.holders(ix, page.places(count)).collect()
         };
         let queue = page.of(self.queue(ix).enumerate());
         Ok(SemaphoreView {
@@ -169,7 +175,7 @@ impl Leases {
                 .into_iter()
                 .map(|(peer, held)| self.holding(peer, held, now))
                 .collect(),
-            queue: queue.map(|(before, ask)| self.standing(ix, ask, before + 1, now)).collect(),
+            queue: queue.map(|(before, ask)| self.pending_lock(ix, ask, before + 1, now)).collect(),
         })
     }
 
@@ -241,11 +247,17 @@ impl Leases {
         }
     }
 
-    fn standing(&self, ix: SemaphoreIx, ask: AskIx, position: usize, now: Timestamp) -> Standing {
+    fn pending_lock(
+        &self,
+        ix: SemaphoreIx,
+        ask: AskIx,
+        position: usize,
+        now: Timestamp,
+    ) -> PendingLock {
         let ask = &self.permits[ask];
         let (peer, about) = self.peers.who(ask.peer);
         let count = self.position_of(ix, &ask.locks).map_or(0, |at| ask.locks[at].count);
-        Standing {
+        PendingLock {
             position,
             peer,
             about,

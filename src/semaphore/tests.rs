@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{
     About, Adjustment, Arrival, Asking, BOUNDS, Catalogue, Changes, Effect, Effects, Error, Event,
-    Happening, Kept, Leases, NewPeer, Page, PeerId, Progress, Reason, Restored, Rules,
-    SemaphoreConfig, SemaphoreSnapshot, SemaphoreView, Source, Standing, Status, Template, Terms,
-    Timestamp, Token, invariants,
+    Happening, Kept, Leases, NewPeer, Page, PeerId, PendingLock, Progress, Reason, Restored, Rules,
+    SemaphoreConfig, SemaphoreSnapshot, SemaphoreView, Source, Status, Template, Terms, Timestamp,
+    Token, invariants,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -1287,7 +1287,7 @@ mod revoking {
     use super::*;
 
     fn revoke(world: &mut World, id: u64) -> bool {
-        world.step(|leases, now, fx| leases.revoke(PeerId(id), now, fx))
+        world.step(|leases, now, fx| leases.revoke(PeerId(id), now, fx)).is_some()
     }
 
     #[test]
@@ -1438,6 +1438,21 @@ mod by_hand {
     }
 
     #[test]
+    fn asks_in_different_steps_are_withdrawn_in_the_order_of_arrival() {
+        let mut world = World::new(&[("high", 1, 1), ("low", 2, 0)]);
+        world.peers(4);
+        world.acquire(1, "high", 1).unwrap();
+        world.acquire(2, "low", 1).unwrap();
+        assert_eq!(Ok(false), world.acquire(3, "low", 2), "it stands in the queue");
+        assert_eq!(Ok(false), world.acquire_all(4, &[("low", 2), ("high", 1)]), "it approaches");
+
+        world.resize("low", 1);
+
+        let withdrawn = [Effect::Withdrawn(Arrival(2)), Effect::Withdrawn(Arrival(3))];
+        assert_eq!(withdrawn, world.effects.ends[..]);
+    }
+
+    #[test]
     fn withdrawn_ask_that_made_its_peer_is_not_taken_for_repeated() {
         let mut world = World::with_max(2);
         world.acquire(1, "A", 2).unwrap();
@@ -1446,8 +1461,10 @@ mod by_hand {
         world.resize("A", 1);
         world.resize("A", 2);
 
-        assert_eq!(Err(Error::PeerExists { id: PeerId(9) }), world.make(9, &[("A", 2)]));
+        let exists = || Err(Error::PeerExists { id: PeerId(9) });
+        assert_eq!(exists(), world.make(9, &[("A", 2)]));
         assert_eq!(Ok(false), world.acquire(9, "A", 2), "it may ask anew");
+        assert_eq!(exists(), world.make(9, &[("A", 2)]), "that is another ask");
     }
 
     #[test]
@@ -1868,8 +1885,8 @@ mod configuring {
         assert_eq!(vec![2, 3], world.acquired(2..=3));
     }
 
-    /// An ask waits for `A`, and has reserved what there is of `B`. There is never a moment at which
-    /// `A` has grown and `B` has not shrunk.
+    /// An ask waits for `A`, and has reserved what there is of `B`. There is never a moment at
+    /// which `A` has grown and `B` has not shrunk.
     #[test]
     fn nobody_is_granted_anything_by_half_of_a_configuration() {
         for (max_of_b, told) in [(0, "withdrawn"), (1, "nothing")] {
@@ -2125,7 +2142,7 @@ mod configuring {
 mod looking {
     use super::*;
 
-    fn ids(queue: &[Standing]) -> Vec<u64> {
+    fn ids(queue: &[PendingLock]) -> Vec<u64> {
         queue.iter().map(|standing| standing.peer.0).collect()
     }
 

@@ -11,62 +11,54 @@ use super::State;
 use crate::{
     feed::{News, Reloaded},
     semaphore::{
-        Adjustment, Catalogue, Effects, Error, Leases, PeerId, SemaphoreSnapshot, Timestamp,
+        About, Adjustment, Catalogue, Effects, Error, Leases, PeerId, SemaphoreSnapshot, Timestamp,
     },
 };
 
 /// A semaphore as it is after somebody changed it.
-type Resized = Result<SemaphoreSnapshot, Error>;
+type Changed = Result<SemaphoreSnapshot, Error>;
 
 impl State {
     /// See [`Leases::revoke`].
     pub fn revoke(&self, id: PeerId, by: &str) -> bool {
-        let was_there = self.apply(|leases, now, fx| leases.revoke(id, now, fx));
-        if was_there {
-            warn!(target: "throttle", peer = id.0, by; "peer {id} revoked by {by}");
-        }
-        was_there
+        let Some(about) = self.apply(|leases, now, fx| leases.revoke(id, now, fx)) else {
+            return false;
+        };
+        let name = about.as_ref().and_then(About::name);
+        let named = about.as_ref().map_or_else(String::new, |about| format!(" {about}"));
+        warn!(target: "throttle", peer = id.0, name, by; "peer {id}{named} revoked by {by}");
+        true
     }
 
     /// See [`Leases::adjust`].
-    pub fn adjust(
-        &self,
-        semaphore: &str,
-        adjustment: Adjustment,
-        by: &str,
-    ) -> Result<SemaphoreSnapshot, Error> {
-        self.resize(by, |leases, now, fx| leases.adjust(semaphore, adjustment, now, fx))
+    pub fn adjust(&self, semaphore: &str, adjustment: Adjustment, by: &str) -> Changed {
+        self.change(by, |leases, now, fx| leases.adjust(semaphore, adjustment, now, fx))
     }
 
     /// See [`Leases::reset`].
-    pub fn reset(&self, semaphore: &str, by: &str) -> Result<SemaphoreSnapshot, Error> {
-        self.resize(by, |leases, now, fx| leases.reset(semaphore, now, fx))
+    pub fn reset(&self, semaphore: &str, by: &str) -> Changed {
+        self.change(by, |leases, now, fx| leases.reset(semaphore, now, fx))
     }
 
-    fn resize(
+    fn change(
         &self,
         by: &str,
-        operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> Resized,
-    ) -> Resized {
-        let resized = self.apply(|leases, now, fx| {
-            let resized = operation(leases, now, fx)?;
-            let news = News::Resized {
-                semaphore: resized.name.clone(),
-                max: resized.max,
-                is_paused: resized.is_paused,
-                by: by.into(),
-            };
-            self.feed.enter(now, std::iter::once(news));
-            Ok(resized)
-        })?;
-        self.feed.wake();
-        let SemaphoreSnapshot { name, max, is_paused, .. } = &resized;
+        operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> Changed,
+    ) -> Changed {
+        let news = |changed: &Changed| {
+            let SemaphoreSnapshot { name, max, is_paused, .. } = changed.as_ref().ok()?;
+            let (semaphore, max, is_paused) = (name.clone(), *max, *is_paused);
+            Some(News::Resized { semaphore, max, is_paused, by: by.into() })
+        };
+        let operation = |leases: &mut Leases, _: &_, now, fx: &mut _| operation(leases, now, fx);
+        let changed = self.apply_and(operation, news, |_, changed| changed)?;
+        let SemaphoreSnapshot { name, max, is_paused, .. } = &changed;
         let paused = if *is_paused { "paused" } else { "not paused" };
         warn!(
             target: "throttle", semaphore = **name, max, paused = is_paused, by;
             "semaphore `{name}` set to max {max}, {paused}, by {by}"
         );
-        Ok(resized)
+        Ok(changed)
     }
 
     /// See [`Leases::configure`]. `needs_restart` has what else of the configuration has changed.
@@ -76,13 +68,11 @@ impl State {
         needs_restart: Vec<&'static str>,
         by: &str,
     ) -> Arc<Reloaded> {
-        let reloaded = self.apply(|leases, now, fx| {
+        let operation = |leases: &mut Leases, _: &_, now, fx: &mut _| {
             let changes = leases.configure(catalogue, now, fx);
-            let reloaded = Arc::new(Reloaded { changes, needs_restart, by: by.into() });
-            self.feed.enter(now, std::iter::once(News::Reloaded(reloaded.clone())));
-            reloaded
-        });
-        self.feed.wake();
-        reloaded
+            Arc::new(Reloaded { changes, needs_restart, by: by.into() })
+        };
+        let news = |reloaded: &Arc<Reloaded>| Some(News::Reloaded(reloaded.clone()));
+        self.apply_and(operation, news, |_, reloaded| reloaded)
     }
 }

@@ -42,7 +42,15 @@ impl State {
                 recovery_left: leases.grants_from().map(|at| at.since(now)),
             }
         };
-        self.apply_and(look, |_, overview| overview)
+        self.apply_and(look, |_| None, |_, overview| overview)
+    }
+
+    /// How long nothing is granted yet, while a recovery window lasts.
+    pub fn recovery_left(&self) -> Option<Duration> {
+        self.apply(|leases, now, fx| {
+            leases.expire(now, 0, fx);
+            leases.grants_from().map(|at| at.since(now))
+        })
     }
 
     /// See [`Leases::semaphore`].

@@ -203,6 +203,7 @@ impl State {
                     }
                 })
             },
+            |_| None,
             |waiters, asked| {
                 let (peer, Status { progress, expires_in }) = asked?;
                 let mut register = |ask| Waiter::register(waiters, self.clone(), ask);
@@ -298,14 +299,19 @@ impl State {
 
     /// The one door to the books.
     fn apply<R>(&self, operation: impl FnOnce(&mut Leases, Timestamp, &mut Effects) -> R) -> R {
-        self.apply_and(|leases, _, now, fx| operation(leases, now, fx), |_, result| result)
+        self.apply_and(
+            |leases, _, now, fx| operation(leases, now, fx),
+            |_| None,
+            |_, result| result,
+        )
     }
 
-    /// The one door to the books, for those who may want to wait for what they find there:
-    /// `register` runs under the same lock, after the effects of `operation` were drained.
+    /// The one door to the books, for those who want more: `news` says what else has happened, and
+    /// `register` may have a request wait for what was found. Both run under the same lock.
     fn apply_and<R, S>(
         &self,
         operation: impl FnOnce(&mut Leases, &Waiters, Timestamp, &mut Effects) -> R,
+        news: impl FnOnce(&R) -> Option<News>,
         register: impl FnOnce(&mut Waiters, R) -> S,
     ) -> S {
         let mut aftermath = Aftermath::default();
@@ -317,8 +323,14 @@ impl State {
         for effect in effects.ends.drain(..) {
             aftermath.add(effect, waiters);
         }
+        effects.events.iter().for_each(|event| aftermath.look_at(event));
+        let turn = std::mem::take(&mut effects.turn);
+        if let Some(news) = news(&result) {
+            let before = effects.events.drain(..turn).map(News::Lock);
+            self.feed.enter(now, before.chain([news]));
+            aftermath.has_news = true;
+        }
         if !effects.events.is_empty() {
-            effects.events.iter().for_each(|event| aftermath.look_at(event));
             self.feed.enter(now, effects.events.drain(..).map(News::Lock));
         }
         let result = register(waiters, result);

@@ -61,21 +61,31 @@ fn peer_without_any_shows_none() {
 #[test]
 fn most_and_longest_are_accepted() {
     let server = Server::with_max(1);
-    let labels: Vec<_> = (0..16)
-        .map(|number| format!("\"{}{number:02}\":\"{}\"", "k".repeat(30), "ä".repeat(128)))
-        .collect();
+    // Sixteen keys of 32 characters; with their values a thousand, the first one as long as can be.
+    let key = |number: usize| format!("{}{number:02}", "k".repeat(30));
+    let labels = |rest: usize| {
+        let lengths = [128].into_iter().chain([24; 14]).chain([rest]);
+        let label = |(number, length)| format!("\"{}\":\"{}\"", key(number), "ä".repeat(length));
+        let labels: Vec<_> = lengths.enumerate().map(label).collect();
+        format!("\"labels\":{{{}}}", labels.join(","))
+    };
 
-    let made = make(&server, &format!("\"labels\":{{{}}}", labels.join(",")));
+    let made = make(&server, &labels(24));
 
     assert_eq!(200, made.status, "{}", made.body);
-    let shown = server.json(&format!("/peers/{}", made.body));
-    let shown = shown["labels"].as_object().unwrap();
-    assert_eq!(
-        (16, "ä".repeat(128)),
-        (shown.len(), shown[&format!("{}07", "k".repeat(30))].as_str().unwrap().to_owned())
-    );
+    let shown = server.json(&format!("/peers/{}", made.body))["labels"].clone();
+    assert_eq!(16, shown.as_object().unwrap().len());
+    assert_eq!(("ä".repeat(128), "ä".repeat(24)), (text(&shown[&key(0)]), text(&shown[&key(15)])));
+    let more = make(&server, &labels(25));
+    assert_eq!(400, more.status);
+    let complaint = "the labels have 1001 characters together, expected at most 1000";
+    assert!(more.body.contains(complaint), "{}", more.body);
     let odd = r#""labels":{"a b":"\"quoted\" \\ <b>","日本":"名前"}"#;
     assert_eq!(200, make(&server, odd).status);
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
 }
 
 /// By both routes, and with the same complaints.

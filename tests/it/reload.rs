@@ -89,7 +89,7 @@ fn same_file_changes_nothing() {
 
     assert_eq!(changes(&[], &[], &[]), reload(&server, text));
 
-    logged(&server, "configuration reloaded by 127.0.0.1: nothing has changed\n");
+    logged(&server, "configuration reloaded by 127.0.0.1: no semaphore has changed\n");
     assert_eq!(before, server.json("/semaphores"));
 }
 
@@ -179,8 +179,8 @@ fn what_is_read_at_the_start_alone_is_named() {
     assert_eq!(json!(keys), needs_restart(all));
     logged(
         &server,
-        "WARN  throttle] the configuration has another litter_collection_interval, \
-         recovery_window, limits, admin, logging now, which takes effect after a restart\n",
+        "WARN  throttle] what has changed of litter_collection_interval, recovery_window, limits, \
+         admin, logging takes effect after a restart\n",
     );
     assert!(!server.stderr().contains("secret"), "{}", server.stderr());
     assert_eq!(json!(["limits"]), needs_restart("[semaphores]\nA = 1"), "without the token yet");

@@ -3,7 +3,7 @@
 use crate::{listener::Listener, server::Server};
 
 /// Each path, and the methods that it has.
-const ROUTES: [(&str, &str); 27] = [
+const ROUTES: [(&str, &str); 28] = [
     ("/", "GET, HEAD"),
     ("/health", "GET, HEAD"),
     ("/health/ready", "GET, HEAD"),
@@ -31,6 +31,7 @@ const ROUTES: [(&str, &str); 27] = [
     ("/history", "GET, HEAD"),
     ("/dashboard.css", "GET, HEAD"),
     ("/dashboard.js", "GET, HEAD"),
+    ("/openapi.json", "GET, HEAD"),
 ];
 
 /// Its answer to GET has no end.

@@ -7,6 +7,9 @@ pub mod parameters;
 pub mod refusals;
 pub mod values;
 
+use std::sync::LazyLock;
+
+use actix_web::{HttpResponse, web::Bytes};
 use utoipa::{
     Modify, OpenApi, PartialSchema,
     openapi::{
@@ -104,7 +107,12 @@ struct Document;
     responses((status = 200, description = "This document.", body = Object)),
 )]
 pub fn openapi() -> Answer {
-    answer::json(&Document::openapi()).into()
+    // Made once, for it takes milliseconds. It is the same for all servers of a process.
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        // What the macro has put together can always be written.
+        serde_json::to_vec(&Document::openapi()).unwrap_or_default().into()
+    });
+    HttpResponse::Ok().content_type(answer::JSON).body(DOCUMENT.clone()).into()
 }
 
 /// What is the same wherever it occurs.

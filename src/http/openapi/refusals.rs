@@ -15,7 +15,7 @@ use super::super::error::PROBLEM_JSON;
 /// All codes, each with its status and what it means. A test holds them against those of `error`.
 const REASONS: [(u16, &str, &str); 34] = [
     (400, "unknown_peer", "the peer was never made, was released, or its lease has ended"),
-    (400, "unknown_semaphore", "no such semaphore is configured, and no template makes it"),
+    (400, "unknown_semaphore", "no such semaphore is configured, or not any more"),
     (400, "count_below_one", "a count is less than 1"),
     (400, "bad_names", "a semaphore is named twice"),
     (400, "lease_too_long", "`expires_in` is above `limits.max_expires_in`"),

@@ -52,7 +52,8 @@ values! {
     Count = integer("int64", 1).examples([1]);
 
     /// Words that tell peers apart, such as the host and the process. At most 16; keys have 1 to 32
-    /// characters, values up to 128, and neither has control characters.
+    /// characters, values up to 128, all of them no more than 1,000, and none is a control
+    /// character.
     Labels = map(text().max_length(Some(128)))
         .property_names(Some(text().min_length(Some(1)).max_length(Some(32))))
         .max_properties(Some(16))

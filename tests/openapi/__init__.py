@@ -1,0 +1,1 @@
+"""The description that the server gives of itself, held against what it answers."""
