@@ -56,12 +56,21 @@ impl Cli {
         Ok(Config::default())
     }
 
-    /// Reads the same file again, for a server that runs. It must exist now: without it, all
-    /// semaphores would go.
+    /// Reads the same file again, for a server that runs. It must be there, and have something in
+    /// it: without it, or while somebody writes it anew, all semaphores would go.
     ///
     /// # Errors
-    /// [`ConfigError`].
+    /// [`ConfigError`]; also if it is no file, such as a pipe, which would be waited for.
     pub fn read_configuration_again(&self) -> Result<Config, ConfigError> {
-        Config::read(self.configuration.as_deref().unwrap_or(Path::new(DEFAULT_CONFIGURATION)))
+        let path = self.configuration.as_deref().unwrap_or(Path::new(DEFAULT_CONFIGURATION));
+        let found = fs::metadata(path);
+        let complaint = match &found {
+            Ok(found) if !found.is_file() => "it is no file",
+            Ok(found) if found.len() == 0 => "it is empty",
+            // Whatever is wrong with it, reading will report.
+            _ => return Config::read(path),
+        };
+        let source = io::Error::other(complaint);
+        Err(ConfigError::Unreadable { path: path.to_owned(), source })
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! A bad file changes nothing. What else has changed in it needs a restart, and is named.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
+use anyhow::bail;
 use log::{error, warn};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::{
     cli::Cli,
@@ -15,6 +17,13 @@ use crate::{
     semaphore::{Changes, Kept},
     state::State,
 };
+
+/// So long an attempt waits for the one before. They take milliseconds, unless the file lies
+/// elsewhere and cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A log line names no more semaphores of a kind than this.
+const LONGEST_LIST: usize = 10;
 
 /// Whoever can have the configuration read again.
 #[derive(Debug)]
@@ -34,13 +43,25 @@ impl Reloader {
         Reloader { cli, started, state, metrics, reloading: Mutex::new(()) }
     }
 
-    /// Reads the configuration again, and logs what came of it and who asked for it. Blocks while
-    /// the file is read.
+    /// Reads the configuration again, and logs what came of it and who asked for it. In a thread of
+    /// its own: nothing waits for a file that cannot be read, not even the end of the server.
     ///
     /// # Errors
-    /// Where the file is missing or bad; then nothing is changed.
-    pub fn reload(&self, by: &str) -> anyhow::Result<Arc<Reloaded>> {
-        let _reloading = self.reloading.lock();
+    /// Where the file is missing or bad, or another attempt has not ended; then nothing is changed.
+    pub async fn reload(self: Arc<Self>, by: String) -> anyhow::Result<Arc<Reloaded>> {
+        let (answer, reloaded) = oneshot::channel();
+        let thread = thread::Builder::new().name("reload".to_owned());
+        thread.spawn(move || {
+            // Whoever asked may have hung up.
+            let _ = answer.send(self.reload_now(&by));
+        })?;
+        reloaded.await?
+    }
+
+    fn reload_now(&self, by: &str) -> anyhow::Result<Arc<Reloaded>> {
+        let Some(_reloading) = self.reloading.try_lock_for(PATIENCE) else {
+            bail!("another attempt to read the configuration has not ended for {PATIENCE:?}");
+        };
         let read = self.cli.read_configuration_again().map_err(anyhow::Error::from);
         self.metrics.note_reload(read.is_ok());
         let config = read.inspect_err(|complaint| {
@@ -64,14 +85,21 @@ impl Reloader {
 /// For a log line.
 fn describe(changes: &Changes) -> String {
     let Changes { added, changed, removed, kept } = changes;
-    let mut parts: Vec<String> = [("added", added), ("changed", changed), ("removed", removed)]
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| {
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            format!("{what} {}", names.join(", "))
-        })
-        .collect();
-    parts.extend(kept.iter().map(|Kept { semaphore, reason }| format!("`{semaphore}` {reason}")));
+    let quoted = |names: &[Arc<str>]| names.iter().map(|name| format!("`{name}`")).collect();
+    let kept = kept.iter().map(|Kept { semaphore, reason }| format!("`{semaphore}` {reason}"));
+    let lists: [(&str, Vec<String>); 4] = [
+        ("added ", quoted(added)),
+        ("changed ", quoted(changed)),
+        ("removed ", quoted(removed)),
+        ("", kept.collect()),
+    ];
+    let parts = lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| {
+        let shown = list.iter().take(LONGEST_LIST).cloned().collect::<Vec<_>>().join(", ");
+        match list.len().saturating_sub(LONGEST_LIST) {
+            0 => format!("{what}{shown}"),
+            more => format!("{what}{shown} and {more} more"),
+        }
+    });
+    let parts: Vec<_> = parts.collect();
     if parts.is_empty() { "no semaphore has changed".to_owned() } else { parts.join("; ") }
 }

@@ -114,8 +114,8 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
 async fn reload_on(mut hangups: Hangups, reloader: Arc<Reloader>) {
     loop {
         hangups.next().await;
-        let reloader = reloader.clone();
-        let _ = rt::task::spawn_blocking(move || reloader.reload("SIGHUP")).await;
+        // The next one is heard also while this one waits for its file.
+        rt::spawn(reloader.clone().reload("SIGHUP".to_owned()));
     }
 }
 

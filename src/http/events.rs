@@ -138,7 +138,8 @@ pub struct ShownReloaded<'a> {
 pub fn listen(api: &Rc<Api>, request: &ServiceRequest) -> Result<Answer, Refusal> {
     let known = ["semaphore", "peer", "last_event_id"];
     let [semaphore, peer, last] = path::query(request.query_string(), known)?;
-    let header = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+    // What is no text is no id of ours.
+    let header = request.headers().get("last-event-id").map(|id| id.to_str().unwrap_or("?"));
     let seen = header.or(last.as_deref()).filter(|id| !id.is_empty()).map(|id| number(api, id));
     let filter = Filter {
         peer: peer.map(|id| path::peer_id(&id)).transpose()?,

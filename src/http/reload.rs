@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{dev::ServiceRequest, rt::task::spawn_blocking};
+use actix_web::dev::ServiceRequest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -54,12 +54,9 @@ pub fn reload(api: &Api, request: &ServiceRequest) -> Result<Answer, Refusal> {
     let by = admin::check(&api.admin, request)?;
     let reloader = api.reloader.clone();
     Ok(Answer::Later(Box::pin(async move {
-        let reloaded = spawn_blocking(move || reloader.reload(&by)).await;
-        match reloaded {
-            Ok(Ok(reloaded)) => Ok(answer::json(&Shown::from(&*reloaded))),
-            Ok(Err(error)) => Err(Refusal::BadConfiguration { reason: format!("{error:#}") }),
-            // The runtime is gone: the server stops.
-            Err(error) => Err(Refusal::BadConfiguration { reason: error.to_string() }),
+        match reloader.reload(by).await {
+            Ok(reloaded) => Ok(answer::json(&Shown::from(&*reloaded))),
+            Err(error) => Err(Refusal::BadConfiguration { reason: format!("{error:#}") }),
         }
     })))
 }

@@ -29,7 +29,8 @@ const NOT_OURS: &str = "actix_http::h1::dispatcher";
 /// Writes a line to standard error, whatever is logged. Without a standard error there is nobody to
 /// read it, and nothing is lost.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // At once, for standard error has no buffer, and others may read it by pieces.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Logging that has been started. Cheap to clone.

@@ -66,8 +66,9 @@ impl fmt::Display for About {
 
 /// Whether a letter ends a line, or shows what follows in another place than it is.
 pub fn breaks_lines(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    const MARKS: [char; 3] = ['\u{61c}', '\u{200e}', '\u{200f}'];
+    let turns = matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || MARKS.contains(&c)
 }
 
 #[cfg(test)]

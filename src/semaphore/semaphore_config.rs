@@ -45,10 +45,11 @@ impl Template {
     }
 
     /// Whether a semaphore of that name may be made from it. A name that is very long, or would
-    /// break a line of the log, is none.
+    /// break a line of the log, is none; nor is one that browsers take for a way through the path.
     fn matches(&self, name: &str) -> bool {
         let rest = name.strip_prefix(&*self.before);
         rest.and_then(|rest| rest.strip_suffix(&*self.after)).is_some_and(|rest| !rest.is_empty())
+            && ![".", ".."].contains(&name)
             && name.chars().nth(LONGEST_NAME).is_none()
             && !name.contains(breaks_lines)
     }

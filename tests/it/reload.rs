@@ -1,5 +1,6 @@
 //! The configuration is read again, on `POST /reload` and on SIGHUP.
 
+use std::process::Command;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -152,6 +153,27 @@ fn missing_file_changes_nothing_although_a_start_without_one_would_do() {
     assert_eq!(1, server.remainder("A"));
 }
 
+#[cfg(unix)]
+#[test]
+fn file_that_is_empty_or_no_file_changes_nothing_and_holds_up_nobody() {
+    let mut server = Server::with_max(1);
+    let complaint = "nothing has changed: cannot read the configuration `throttle.toml`: ";
+
+    std::fs::write(server.file(), "").unwrap();
+    let refused = server.send("POST", "/reload", &[], "");
+    assert_eq!((409, &*format!("{complaint}it is empty")), refused.pair());
+
+    std::fs::remove_file(server.file()).unwrap();
+    // Nobody ever writes into it.
+    assert!(Command::new("mkfifo").arg(server.file()).status().unwrap().success());
+    let refused = server.send("POST", "/reload", &[], "");
+    assert_eq!((409, &*format!("{complaint}it is no file")), refused.pair());
+
+    assert_eq!(1, server.remainder("A"));
+    server.signal("TERM");
+    assert_eq!(Some(0), server.wait().code());
+}
+
 #[test]
 fn file_of_the_command_line_is_read_again() {
     let directory = tempfile::TempDir::new().unwrap();
@@ -277,7 +299,7 @@ fn removed_semaphore_can_come_back() {
     let (holder, waiting) = (server.new_peer(), server.new_peer());
     server.acquire(holder, "A", 1);
     server.acquire(waiting, "A", 1);
-    reload(&server, "");
+    reload(&server, "[semaphores]");
 
     assert_eq!(changes(&["A"], &[], &[]), reload(&server, "[semaphores]\nA = 2"));
 
@@ -325,7 +347,7 @@ fn templates_come_and_go_as_well() {
     assert_eq!(changes(&[], &["t-1"], &[]), back);
     assert!(server.names().is_empty());
     server.acquire(two, "t-2", 1);
-    assert_eq!(changes(&[], &[], &["t-2"]), reload(&server, ""));
+    assert_eq!(changes(&[], &[], &["t-2"]), reload(&server, "[semaphores]"));
     server.delete(&format!("/peers/{two}"));
     assert!(server.names().is_empty());
 }

@@ -59,7 +59,7 @@ function precisely(ms) {
 // What cannot be seen, or turns the text around, would make two names look the same.
 function visible(name) {
   const text = name.replace(/[\0-\x1f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
-    .replace(/[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, "\ufffd");
+    .replace(/[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, "\ufffd");
   return text.trim() === "" ? JSON.stringify(text) : text;
 }
 
