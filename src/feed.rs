@@ -2,7 +2,7 @@
 //!
 //! What happens is entered under the lock of the books, hence in its order. Listeners fetch what is
 //! new at their own pace; whoever is too slow misses something and is told so. It keeps nothing
-//! beyond a bounded number of entries, and shapes no answers.
+//! beyond a bounded number of entries, nothing at all while nobody looks on, and shapes no answers.
 
 use std::{
     collections::VecDeque,
@@ -20,6 +20,9 @@ use crate::semaphore::{Changes, Event, Timestamp};
 
 /// So many entries are kept: about a megabyte, and what semaphores and peers are called in them.
 const KEPT: usize = 8_192;
+
+/// So long everything is kept on after the last listener has gone: it may come back.
+const LINGERS: Duration = Duration::from_secs(60);
 
 /// No batch has more entries.
 const BATCH: usize = 1_000;
@@ -76,6 +79,7 @@ pub struct Feed {
     ring: Mutex<Ring>,
     news: Notify,
     listeners: AtomicUsize,
+    is_followed: AtomicBool,
     is_closed: AtomicBool,
     closing: Notify,
 }
@@ -85,6 +89,8 @@ struct Ring {
     entries: VecDeque<(Timestamp, News)>,
     /// The number of the last one.
     last: u64,
+    /// When something was entered first after the last listener had gone.
+    alone_since: Option<Timestamp>,
 }
 
 /// Who looks on. It has seen all entries up to a number.
@@ -112,14 +118,32 @@ impl Feed {
             ring: Mutex::default(),
             news: Notify::new(),
             listeners: AtomicUsize::new(0),
+            is_followed: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         })
     }
 
+    /// Whether somebody looks on, or did so a moment ago. Otherwise nothing is kept, for whatever
+    /// is kept costs each request something.
+    pub fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Relaxed)
+    }
+
     /// Enters what happened. Listeners learn of it with the next [`Feed::wake`].
     pub fn enter(&self, at: Timestamp, news: impl Iterator<Item = News>) {
+        if !self.is_followed() {
+            return;
+        }
         let mut ring = self.ring.lock();
+        if self.listeners.load(Ordering::Relaxed) > 0 {
+            ring.alone_since = None;
+        } else if at.since(*ring.alone_since.get_or_insert(at)) > LINGERS {
+            // Whoever comes back after this has missed something.
+            *ring = Ring { last: ring.last + 1, ..Ring::default() };
+            self.is_followed.store(false, Ordering::Relaxed);
+            return;
+        }
         for news in news {
             if ring.entries.len() == KEPT {
                 ring.entries.pop_front();
@@ -148,7 +172,11 @@ impl Feed {
     pub fn listen(self: &Arc<Self>, seen: Option<u64>) -> Option<Listener> {
         let is_room = |count: usize| (count < MOST_LISTENERS).then_some(count + 1);
         self.listeners.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_room).ok()?;
-        let last = self.ring.lock().last;
+        let mut ring = self.ring.lock();
+        ring.alone_since = None;
+        self.is_followed.store(true, Ordering::Relaxed);
+        let last = ring.last;
+        drop(ring);
         Some(Listener { feed: self.clone(), seen: seen.unwrap_or(last) })
     }
 }
@@ -215,14 +243,26 @@ mod tests {
     use super::*;
 
     fn enter(feed: &Feed, count: usize) {
+        enter_at(feed, 0, count);
+    }
+
+    fn enter_at(feed: &Feed, second: u64, count: usize) {
         let news = |_| News::Resized {
             semaphore: "A".into(),
             max: 1,
             is_paused: false,
             by: "somebody".into(),
         };
-        feed.enter(Timestamp::default(), (0..count).map(news));
+        let at = Timestamp::new(Duration::from_secs(second));
+        feed.enter(at, (0..count).map(news));
         feed.wake();
+    }
+
+    /// In which everything is kept, for somebody has listened a moment ago.
+    fn followed() -> Arc<Feed> {
+        let feed = Feed::new();
+        drop(feed.listen(None));
+        feed
     }
 
     fn numbers(batch: &Batch) -> Vec<u64> {
@@ -231,7 +271,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn listener_sees_each_entry_once_and_in_order() {
-        let feed = Feed::new();
+        let feed = followed();
         enter(&feed, 2);
         let mut listener = feed.listen(None).unwrap();
         let listening = tokio::spawn(async move {
@@ -250,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn listener_goes_on_where_it_was() {
-        let feed = Feed::new();
+        let feed = followed();
         enter(&feed, 5);
 
         let batch = feed.listen(Some(3)).unwrap().next().await.unwrap();
@@ -261,7 +301,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_lost_is_told() {
-        let feed = Feed::new();
+        let feed = followed();
         enter(&feed, KEPT + 2);
 
         for (seen, has_missed) in [(1, true), (2, false), (KEPT as u64 + 3, true)] {
@@ -277,6 +317,25 @@ mod tests {
             assert_eq!(if has_missed { 0 } else { KEPT }, entries);
             assert_eq!(KEPT as u64 + 2, batch.seen);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_while_nobody_looks_on() {
+        let feed = Feed::new();
+        enter(&feed, 5);
+        assert!(!feed.is_followed() && feed.ring.lock().entries.is_empty());
+
+        drop(feed.listen(None));
+        enter_at(&feed, 100, 5);
+        enter_at(&feed, 160, 5);
+        let batch = feed.listen(Some(3)).unwrap().next().await.unwrap();
+        assert_eq!((false, 7), (batch.has_missed, batch.entries.len()), "it comes back in time");
+
+        enter_at(&feed, 200, 1);
+        enter_at(&feed, 261, 1);
+        assert!(!feed.is_followed() && feed.ring.lock().entries.is_empty());
+        let batch = feed.listen(Some(11)).unwrap().next().await.unwrap();
+        assert!(batch.has_missed, "it comes too late");
     }
 
     #[tokio::test(start_paused = true)]

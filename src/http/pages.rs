@@ -7,11 +7,25 @@ use actix_web::{
     http::header::{self, Accept, Header, Quality},
 };
 
-use super::{Answer, answer};
+use super::{Answer, answer, error::Refusal, openapi::refusals};
 
 const NOT_FOUND: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
     <title>Not found - Throttle</title></head>\n<body><h1>Not found</h1>\
     <p>This page does not exist.</p></body>\n</html>\n";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The files of the page: the name, the media type, and what is in it.
+const PARTS: [(&str, &str, &str); 6] = [
+    ("dashboard.css", CSS, include_str!("dashboard/dashboard.css")),
+    ("dashboard.js", SCRIPT, include_str!("dashboard/dashboard.js")),
+    ("drawer.js", SCRIPT, include_str!("dashboard/drawer.js")),
+    ("list.js", SCRIPT, include_str!("dashboard/list.js")),
+    ("server.js", SCRIPT, include_str!("dashboard/server.js")),
+    ("words.js", SCRIPT, include_str!("dashboard/words.js")),
+];
 
 /// The page loads nothing but what this server has, and runs nothing that stands in it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -27,36 +41,33 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 )]
 pub fn index(request: &ServiceRequest) -> Answer {
     let mut response = match prefers_html(request) {
-        true => part("text/html; charset=utf-8", include_str!("dashboard/index.html")),
+        true => page(HTML, include_str!("dashboard/index.html")),
         false => answer::text("Hello from Throttle!"),
     };
     response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("accept"));
     response.into()
 }
 
-/// Answers the looks of the page.
+/// Answers a file of the page: its looks, or one of its scripts.
 #[utoipa::path(
-    get, path = "/dashboard.css", operation_id = "style", tag = "page",
-    responses((status = 200, description = "Its looks.", body = String, content_type = "text/css")),
+    get, path = "/dashboard/{file}", operation_id = "part", tag = "page",
+    params(("file" = String, Path, description = "The file's name.", example = "dashboard.css")),
+    responses(
+        (
+            status = 200, description = "The file.",
+            content((String = "text/css"), (String = "text/javascript")),
+        ),
+        refusals::Part,
+    ),
 )]
-pub fn style() -> Answer {
-    part("text/css; charset=utf-8", include_str!("dashboard/dashboard.css")).into()
+pub fn part(file: &str) -> Result<Answer, Refusal> {
+    let part = PARTS.iter().find(|(name, ..)| *name == file);
+    let (_, content_type, text) = part.ok_or(Refusal::NotFound)?;
+    Ok(page(content_type, text).into())
 }
 
-/// Answers the script of the page.
-#[utoipa::path(
-    get, path = "/dashboard.js", operation_id = "script", tag = "page",
-    responses((
-        status = 200, description = "Its script.",
-        body = String, content_type = "text/javascript",
-    )),
-)]
-pub fn script() -> Answer {
-    part("text/javascript; charset=utf-8", include_str!("dashboard/dashboard.js")).into()
-}
-
-/// Part of the page. Asked for each time, so that it fits the server after an update.
-fn part(content_type: &'static str, text: &'static str) -> HttpResponse {
+/// The page, or a file of it. Asked for each time, so that it fits the server after an update.
+fn page(content_type: &'static str, text: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, content_type))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
@@ -100,5 +111,5 @@ pub fn favicon() -> Answer {
 
 /// The page for all paths that do not exist.
 pub fn not_found(mut response: HttpResponseBuilder) -> HttpResponse {
-    response.content_type("text/html; charset=utf-8").body(NOT_FOUND)
+    response.content_type(HTML).body(NOT_FOUND)
 }

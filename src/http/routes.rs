@@ -30,8 +30,7 @@ pub enum Resource {
     Version,
     OpenApi,
     Index,
-    Style,
-    Script,
+    Part,
     Favicon,
     /// There is no such path.
     Nothing,
@@ -43,7 +42,7 @@ pub struct Route<'a> {
     pub resource: Resource,
     /// A peer's id.
     pub id: &'a str,
-    /// A semaphore's name.
+    /// The name of a semaphore, or of a file that belongs to the page.
     pub name: &'a str,
 }
 
@@ -69,8 +68,7 @@ pub const PATTERNS: [&str; Resource::Nothing as usize + 1] = [
     "/version",
     "/openapi.json",
     "/",
-    "/dashboard.css",
-    "/dashboard.js",
+    "/dashboard/{file}",
     "/favicon.ico",
     "other",
 ];
@@ -109,6 +107,7 @@ impl<'a> Route<'a> {
             },
             ("semaphores", None | Some("")) => plain(Resource::Semaphores),
             ("semaphores", Some(name)) => Route { name, ..plain(Resource::Semaphore) },
+            ("dashboard", Some(name)) => Route { name, ..plain(Resource::Part) },
             _ => plain(match path {
                 "new_peer" => Resource::NewPeer,
                 "remove_expired" => Resource::RemoveExpired,
@@ -124,8 +123,6 @@ impl<'a> Route<'a> {
                 "version" => Resource::Version,
                 "openapi.json" => Resource::OpenApi,
                 "" => Resource::Index,
-                "dashboard.css" => Resource::Style,
-                "dashboard.js" => Resource::Script,
                 "favicon.ico" => Resource::Favicon,
                 _ => Resource::Nothing,
             }),
@@ -150,6 +147,7 @@ mod tests {
     fn patterns_stand_in_the_order_of_their_resources() {
         for (ix, pattern) in PATTERNS.iter().enumerate() {
             let path = pattern.replace("{id}", "5").replace("{semaphore}", "A");
+            let path = path.replace("{file}", "words.js");
 
             assert_eq!(ix, Route::of(&Method::GET, &path).resource as usize, "{pattern}");
         }
@@ -168,6 +166,8 @@ mod tests {
             ("/semaphores/", Resource::Semaphores, "", ""),
             ("/semaphores/a/b", Resource::Semaphore, "", "a/b"),
             ("/semaphores//", Resource::Semaphore, "", "/"),
+            ("/dashboard", Resource::Nothing, "", ""),
+            ("/dashboard/words.js", Resource::Part, "", "words.js"),
             ("/health/ready", Resource::Ready, "", ""),
             ("/health/ready/", Resource::Nothing, "", ""),
             ("/new_peer/", Resource::Nothing, "", ""),

@@ -242,8 +242,8 @@ impl Leases {
                 origin.lose(position);
                 self.permits.release(semaphore, freed);
                 let freed = Lock { semaphore, count: freed };
-                let event = self.event(Happening::Released, peer, freed, now.since(since));
-                effects.events.push(Event { token, ..event });
+                let event = || self.event(Happening::Released, peer, freed, now.since(since));
+                effects.tell(|| Event { token, ..event() });
                 self.settle_grants(now, effects);
             }
             return Ok(Some(Progress::Acquired(token)));
@@ -263,7 +263,7 @@ impl Leases {
             self.lose_pending(peer);
             self.permits.shrink(ix, position, count);
             let less = Lock { semaphore, count: existing - count };
-            effects.events.push(self.event(Happening::Cancelled, peer, less, now.since(since)));
+            effects.tell(|| self.event(Happening::Cancelled, peer, less, now.since(since)));
             self.settle_grants(now, effects);
         }
         let Peer { held, pending, .. } = &self.peers[peer];
@@ -382,7 +382,7 @@ impl Leases {
         };
         let ask = &self.permits[*ask];
         for lock in &ask.locks {
-            effects.events.push(self.event(Happening::Pending, peer, *lock, Duration::ZERO));
+            effects.tell(|| self.event(Happening::Pending, peer, *lock, Duration::ZERO));
         }
         Progress::Pending(ask.arrival)
     }

@@ -65,7 +65,7 @@ pub struct Event {
 }
 
 /// The effects of one operation, each list in the order in which it happened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Effects {
     /// For those who wait.
     pub ends: Vec<Effect>,
@@ -74,12 +74,22 @@ pub struct Effects {
     /// How many of the events came before the operation changed a semaphore by hand. The others
     /// came of it.
     pub turn: usize,
+    /// Whether anybody looks on. Otherwise only what expires is told.
+    pub is_followed: bool,
 }
 
 impl Effects {
     /// None yet.
+    #[expect(clippy::new_without_default, reason = "that somebody looks on is no default")]
     pub fn new() -> Self {
-        Effects::default()
+        Effects { ends: Vec::new(), events: Vec::new(), turn: 0, is_followed: true }
+    }
+
+    /// Adds one for those who look on, if there are any.
+    pub(super) fn tell(&mut self, event: impl FnOnce() -> Event) {
+        if self.is_followed {
+            self.events.push(event());
+        }
     }
 
     /// Adds one for those who wait.

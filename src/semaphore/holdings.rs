@@ -29,8 +29,8 @@ impl Leases {
                 let totals = &mut self.permits[lock.semaphore].totals;
                 totals.acquired += 1;
                 totals.waits.observe(waited);
-                let event = self.event(Happening::Granted, ask.peer, *lock, waited);
-                effects.events.push(Event { token: Some(token), ..event });
+                let event = || self.event(Happening::Granted, ask.peer, *lock, waited);
+                effects.tell(|| Event { token: Some(token), ..event() });
             }
             let Ask { arrival: ask, peer, .. } = ask;
             let peer = &self.peers[peer];
@@ -75,7 +75,6 @@ impl Leases {
             Happening::Expired => &mut semaphore.totals.expired,
             _ => &mut semaphore.totals.released,
         } += 1;
-        let name = semaphore.name.clone();
         semaphore.holders.swap_remove(place as usize);
         // The last one has taken the place.
         if let Some(moved) = semaphore.holders.get(place as usize).copied()
@@ -84,9 +83,14 @@ impl Leases {
             self.peers[moved].held[position].place = place;
         }
         self.permits.release(ix, count);
-        let semaphore = name;
-        let event = Event { happening, peer, about, semaphore, count, token, after: lasted };
-        effects.events.push(event);
+        let event = || {
+            let semaphore = self.permits[ix].name.clone();
+            Event { happening, peer, about, semaphore, count, token, after: lasted }
+        };
+        match happening {
+            Happening::Expired => effects.events.push(event()),
+            _ => effects.tell(event),
+        }
     }
 
     /// Ends the ask that a peer waits for, without a grant. The peer itself is told elsewhere.
@@ -101,7 +105,7 @@ impl Leases {
         for Lock { semaphore, count } in &ask.locks {
             let semaphore = &mut self.permits[*semaphore];
             semaphore.totals.cancelled += 1;
-            effects.events.push(Event {
+            effects.tell(|| Event {
                 happening: Happening::Cancelled,
                 peer,
                 about: about.clone(),

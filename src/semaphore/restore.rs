@@ -103,8 +103,8 @@ impl Leases {
             self.permits.occupy(lock.semaphore, lock.count);
             self.permits[lock.semaphore].totals.restored += 1;
             self.hold(peer, lock, token, now);
-            let event = self.event(Happening::Restored, peer, lock, Duration::ZERO);
-            effects.events.push(Event { token, ..event });
+            let event = || self.event(Happening::Restored, peer, lock, Duration::ZERO);
+            effects.tell(|| Event { token, ..event() });
         }
         self.settle_grants(now, effects);
         Ok(self.peers[peer].expires_in(now))

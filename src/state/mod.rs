@@ -318,6 +318,7 @@ impl State {
         let mut inner = self.inner.lock();
         let Inner { leases, waiters, effects, collector_wakes_at, visits } = &mut *inner;
         *visits += 1;
+        effects.is_followed = self.feed.is_followed();
         let now = self.clock.now();
         let result = operation(leases, waiters, now, effects);
         for effect in effects.ends.drain(..) {

@@ -8,6 +8,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 #[test]
 fn browsers_get_the_page_and_others_the_greeting() {
@@ -51,8 +52,12 @@ fn all_parts_of_the_page_are_served_under_a_strict_policy() {
 
     for (path, content_type) in [
         ("/", HTML),
-        ("/dashboard.css", "text/css; charset=utf-8"),
-        ("/dashboard.js", "text/javascript; charset=utf-8"),
+        ("/dashboard/dashboard.css", "text/css; charset=utf-8"),
+        ("/dashboard/dashboard.js", SCRIPT),
+        ("/dashboard/drawer.js", SCRIPT),
+        ("/dashboard/list.js", SCRIPT),
+        ("/dashboard/server.js", SCRIPT),
+        ("/dashboard/words.js", SCRIPT),
     ] {
         let response = server.send("GET", path, &[("Accept", "text/html")], "");
 
@@ -88,7 +93,9 @@ fn page_names_its_parts_by_relative_paths_and_has_none_inline() {
         .map(|rest| rest.split('"').next().unwrap())
         .filter(|path| !path.starts_with('#'))
         .collect();
-    assert!(paths.contains(&"dashboard.css") && paths.contains(&"dashboard.js"), "{paths:?}");
+    for part in ["dashboard/dashboard.css", "dashboard/dashboard.js"] {
+        assert!(paths.contains(&part), "{paths:?}");
+    }
     for path in paths {
         assert!(!path.starts_with('/') && !path.contains(':'), "{path}");
         assert_eq!(200, server.get(&format!("/{path}")).status, "{path}");
@@ -98,6 +105,40 @@ fn page_names_its_parts_by_relative_paths_and_has_none_inline() {
     }
     let scripts = page.split("<script").skip(1).map(|rest| rest.split_once('>').unwrap());
     assert!(scripts.into_iter().all(|(_, rest)| rest.starts_with("</script>")), "none inline");
+}
+
+#[test]
+fn scripts_import_one_another_by_relative_paths_and_all_are_reached() {
+    let server = Server::with_max(1);
+    let mut reached = vec!["dashboard.js".to_owned()];
+
+    let mut next = 0;
+    while let Some(file) = reached.get(next).cloned() {
+        next += 1;
+        let response = server.get(&format!("/dashboard/{file}"));
+        assert_eq!((200, Some(SCRIPT)), (response.status, response.header("content-type")));
+        for rest in response.body.split(" from \"").skip(1) {
+            let path = rest.split('"').next().unwrap();
+            let imported = path.strip_prefix("./").expect("a relative path").to_owned();
+            if !reached.contains(&imported) {
+                reached.push(imported);
+            }
+        }
+    }
+
+    reached.sort();
+    assert_eq!(["dashboard.js", "drawer.js", "list.js", "server.js", "words.js"], *reached);
+}
+
+#[test]
+fn other_files_do_not_belong_to_the_page() {
+    let server = Server::with_max(1);
+
+    for file in ["", "/", "index.html", "none.js", "words.js/", "../pages.rs", "%2E%2E/pages.rs"] {
+        let response = server.get(&format!("/dashboard/{file}"));
+
+        assert_eq!((404, Some(HTML)), (response.status, response.header("content-type")), "{file}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{listener::Listener, server::Server};
 
 /// Each path, and the methods that it has.
-const ROUTES: [(&str, &str); 28] = [
+const ROUTES: [(&str, &str); 27] = [
     ("/", "GET, HEAD"),
     ("/health", "GET, HEAD"),
     ("/health/ready", "GET, HEAD"),
@@ -29,8 +29,7 @@ const ROUTES: [(&str, &str); 28] = [
     ("/reload", "POST"),
     (EVENTS, "GET, HEAD"),
     ("/history", "GET, HEAD"),
-    ("/dashboard.css", "GET, HEAD"),
-    ("/dashboard.js", "GET, HEAD"),
+    ("/dashboard/dashboard.js", "GET, HEAD"),
     ("/openapi.json", "GET, HEAD"),
 ];
 
@@ -81,14 +80,15 @@ fn head_is_get_without_the_body() {
 fn any_other_path_is_a_small_page_and_is_counted() {
     let server = Server::with_max(1);
 
-    for path in ["/nope", "/peersA", "/health/", "/health/ready/", "/metrics/x", "/version/1"] {
+    let paths = ["/nope", "/peersA", "/health/", "/health/ready/", "/metrics/x", "/version/1"];
+    for path in paths.into_iter().chain(["/dashboard", "/dashboard/none.js"]) {
         let response = server.get(path);
 
         assert_eq!(404, response.status, "{path}");
         assert_eq!(Some("text/html; charset=utf-8"), response.header("content-type"));
         assert!(response.body.contains("does not exist"), "{}", response.body);
     }
-    assert!(server.get("/metrics").body.contains("\nthrottle_num_404 6\n"));
+    assert!(server.get("/metrics").body.contains("\nthrottle_num_404 8\n"));
 }
 
 #[test]

@@ -40,6 +40,7 @@ HASTY = '[limits]\nbody_timeout = "50ms"\n'
 
 LEASE = {"expires_in": "10m"}
 LOCK = "/peers/{id}/{semaphore}"
+PART = "/dashboard/{file}"
 PEER = "/peers/{id}"
 SEMAPHORE = "/semaphores/{semaphore}"
 
@@ -109,12 +110,13 @@ def _look_around(server: Server) -> None:
         "/semaphores",
         "/openapi.json",
         "/",
-        "/dashboard.css",
-        "/dashboard.js",
         "/favicon.ico",
     ):
         assert server.send("GET", path).status == 200
     server.send("GET", "/", headers={"Accept": "text/html"})
+    for file in ("dashboard.css", "dashboard.js"):
+        assert server.send("GET", PART, file).status == 200
+    server.refuse(404, "GET", PART, "none.js")
 
 
 def _use(server: Server) -> None:

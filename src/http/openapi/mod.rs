@@ -91,7 +91,7 @@ const HEADERS: [Described; 6] = [
         semaphores::list, semaphores::show, semaphores::adjust, semaphores::reset,
         reload::reload, events::listen, history::history, metrics::metrics,
         health::alive, health::ready, health::granting,
-        pages::version, pages::index, pages::style, pages::script, pages::favicon, openapi,
+        pages::version, pages::index, pages::part, pages::favicon, openapi,
     ),
     components(schemas(
         error::Problem, events::ShownLock, events::ShownResized, events::ShownReloaded,

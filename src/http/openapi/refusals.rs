@@ -123,6 +123,7 @@ refusals! {
     ResetSemaphore: [&QUERY[..], &ADMIN, &["unknown_semaphore", "too_many_semaphores"]];
     Reload: [&ADMIN[..], &["bad_query", "bad_configuration"]];
     Events: [&QUERY[..], &["bad_peer_id", "too_many_listeners"]];
+    Part: [["not_found"]];
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;
