@@ -227,6 +227,10 @@ impl Leases {
         semaphore: SemaphoreIx,
         locks: &[L],
     ) -> Option<usize> {
+        // Most have a single one.
+        if let [only] = locks {
+            return (*only.as_ref() == semaphore).then_some(0);
+        }
         let order = self.permits.walking_order(semaphore);
         locks.binary_search_by_key(&order, |lock| self.permits.walking_order(*lock.as_ref())).ok()
     }
