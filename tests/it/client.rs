@@ -13,7 +13,7 @@ use ureq::{
 };
 
 /// No answer takes longer; a test that waits for one fails then.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a server answered.
 #[derive(Debug)]

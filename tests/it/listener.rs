@@ -3,11 +3,12 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::TcpStream,
+    time::Instant,
 };
 
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 
 /// A stream of events.
 pub struct Listener {
@@ -70,8 +71,11 @@ impl Listener {
 
     /// The next event; `None` at the end of the stream.
     pub fn next(&mut self) -> Option<Event> {
+        let start = Instant::now();
         loop {
             let message = self.message()?;
+            // A quiet stream goes on for ever.
+            assert!(start.elapsed() < PATIENCE, "no event comes, only {message}");
             let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name));
             let Some(data) = field("data: ") else { continue };
             return Some(Event {
