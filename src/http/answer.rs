@@ -185,3 +185,51 @@ impl<K: Unpin> MessageBody for Pieces<K> {
         Poll::Ready((size > 0).then_some(Ok(piece)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tokio::{io::duplex, task::LocalSet};
+
+    use super::*;
+    use crate::watch::{Allowed, Watch};
+
+    /// A body without end, on which nothing comes.
+    struct Silence;
+
+    impl MessageBody for Silence {
+        type Error = Infallible;
+
+        fn size(&self) -> BodySize {
+            BodySize::Stream
+        }
+
+        fn poll_next(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Bytes, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn connection_counts_as_being_answered_for_as_long_as_a_stream_lasts() {
+        let second = Duration::from_secs(1);
+        let answering = async {
+            let watch = Watch::start(Allowed { head: second, idle: second });
+            let connection = watch.over(duplex(64).0).connection();
+            let before = Rc::strong_count(&connection);
+            let in_flight = InFlight::default();
+
+            let response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(Silence));
+            let answering = Some(connection.answer());
+            let response = in_flight_until_written(response, &in_flight.enter(), answering);
+
+            assert_eq!(before + 1, Rc::strong_count(&connection), "it is not closed as idle");
+            drop(response);
+            assert_eq!(before, Rc::strong_count(&connection));
+        };
+        LocalSet::new().run_until(answering).await;
+    }
+}
