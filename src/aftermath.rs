@@ -8,12 +8,10 @@ use tokio::sync::Notify;
 
 use crate::{
     feed::Feed,
+    log_text,
     semaphore::{About, Effect, Event, Happening, PeerId},
     waiting::{Outcome, Waiters, Wakes},
 };
-
-/// A log line names no more locks than this.
-const LONGEST_LIST: usize = 10;
 
 /// Of peers that expire together no more than this are named, each in a line of its own: whoever
 /// has lost thousands at once reads no further, and others wait meanwhile.
@@ -90,11 +88,11 @@ impl Aftermath {
             info!(target: "throttle", "recovery window is over, locks are granted from now on");
         }
         for Expired { peer, about, locks } in self.expired {
-            let named = about.as_ref().map_or_else(String::new, |about| format!(" {about}"));
+            let named = log_text::named(peer, about.as_ref());
             let name = about.as_ref().and_then(About::name);
             warn!(
                 target: "throttle", peer = peer.0, name, locks = locks.len();
-                "expired peer {peer}{named}, held {}", listed(&locks)
+                "expired peer {named}, held {}", listed(&locks)
             );
         }
         if let more @ 1.. = self.more_expired {
@@ -103,9 +101,9 @@ impl Aftermath {
     }
 }
 
-/// Names the locks, the first of many.
+/// Names the locks.
 fn listed(locks: &[Lost]) -> String {
-    let named = locks.iter().take(LONGEST_LIST).map(|(name, count, held_for)| {
+    let named = locks.iter().map(|(name, count, held_for)| {
         // Milliseconds of a lock that was held for minutes are of no use to anybody.
         let held_for = match held_for.as_secs() {
             0 => Duration::from_millis(held_for.as_millis() as u64),
@@ -113,11 +111,7 @@ fn listed(locks: &[Lost]) -> String {
         };
         format!("{count} of `{name}` for {}", humantime::format_duration(held_for))
     });
-    let mut listed = named.collect::<Vec<_>>().join(", ");
-    if let Some(more @ 1..) = locks.len().checked_sub(LONGEST_LIST) {
-        listed.push_str(&format!(" and {more} more"));
-    }
-    listed
+    log_text::listed(named)
 }
 
 #[cfg(test)]

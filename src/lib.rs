@@ -17,8 +17,8 @@
 //! - [`semaphore`]: the pure room, where everything is decided. No clock, no async, no HTTP, no
 //!   log, no randomness (but for the seed of a hash table, on which no outcome depends).
 //! - [`clock`] and [`ids`]: the only readers of time and randomness.
-//! - [`metrics`], [`in_flight`], [`signals`], [`connections`], [`fields`], [`nearest`]: small
-//!   helpers.
+//! - [`metrics`], [`in_flight`], [`signals`], [`connections`], [`fields`], [`nearest`],
+//!   [`log_text`]: small helpers.
 //!
 //! This library exists for the `throttle` command and its tests; only the HTTP interface is stable.
 
@@ -33,6 +33,7 @@ pub mod http;
 pub mod ids;
 pub mod in_flight;
 pub mod litter_collection;
+pub mod log_text;
 pub mod logging;
 pub mod metrics;
 pub mod nearest;

@@ -13,6 +13,7 @@ use crate::{
     cli::Cli,
     config::Config,
     feed::Reloaded,
+    log_text,
     metrics::Metrics,
     semaphore::{Changes, Kept},
     state::State,
@@ -21,9 +22,6 @@ use crate::{
 /// So long an attempt waits for the one before. They take milliseconds, unless the file lies
 /// elsewhere and cannot be reached.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A log line names no more semaphores of a kind than this.
-const LONGEST_LIST: usize = 10;
 
 /// Whoever can have the configuration read again.
 #[derive(Debug)]
@@ -93,13 +91,8 @@ fn describe(changes: &Changes) -> String {
         ("removed ", quoted(removed)),
         ("", kept.collect()),
     ];
-    let parts = lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| {
-        let shown = list.iter().take(LONGEST_LIST).cloned().collect::<Vec<_>>().join(", ");
-        match list.len().saturating_sub(LONGEST_LIST) {
-            0 => format!("{what}{shown}"),
-            more => format!("{what}{shown} and {more} more"),
-        }
-    });
+    let parts = lists.into_iter().filter(|(_, list)| !list.is_empty());
+    let parts = parts.map(|(what, list)| format!("{what}{}", log_text::listed(list.into_iter())));
     let parts: Vec<_> = parts.collect();
     if parts.is_empty() { "no semaphore has changed".to_owned() } else { parts.join("; ") }
 }

@@ -11,7 +11,7 @@ use std::{
 
 /// Which rooms a room may call. `semaphore` knows nobody; whoever reads requests never sees the
 /// books, only the door to them.
-const DOORS: [(&str, &[&str]); 22] = [
+const DOORS: [(&str, &[&str]); 23] = [
     ("main", &["cli", "logging", "server"]),
     ("lib", &[]),
     (
@@ -54,10 +54,11 @@ const DOORS: [(&str, &[&str]); 22] = [
             "watch",
         ],
     ),
-    ("state", &["aftermath", "clock", "feed", "ids", "semaphore", "waiting"]),
-    ("aftermath", &["feed", "semaphore", "waiting"]),
+    ("state", &["aftermath", "clock", "feed", "ids", "log_text", "semaphore", "waiting"]),
+    ("aftermath", &["feed", "log_text", "semaphore", "waiting"]),
     ("feed", &["semaphore"]),
-    ("reload", &["cli", "config", "feed", "metrics", "semaphore", "state"]),
+    ("reload", &["cli", "config", "feed", "log_text", "metrics", "semaphore", "state"]),
+    ("log_text", &["semaphore"]),
     ("samples", &["state"]),
     ("waiting", &["semaphore"]),
     ("litter_collection", &["state"]),

@@ -29,7 +29,7 @@ use super::{
     error::Refusal,
     openapi::{refusals, values},
     path, reload,
-    shown::{self, Labels},
+    shown::{self, Who},
 };
 use crate::{
     clock::Stopwatch,
@@ -53,13 +53,8 @@ const RETRY_MS: u32 = 2_000;
 pub struct ShownLock<'a> {
     #[schema(value_type = values::Time)]
     at: String,
-    #[schema(value_type = values::PeerId)]
-    peer: u64,
-    /// What people call the peer.
-    #[schema(required)]
-    name: Option<String>,
-    #[schema(value_type = values::Labels)]
-    labels: Labels,
+    #[serde(flatten)]
+    who: Who,
     semaphore: &'a str,
     /// Of a lock that shrinks: by how much.
     #[schema(value_type = values::Count)]
@@ -284,12 +279,9 @@ fn happening(happening: Happening) -> &'static str {
 }
 
 fn shown_lock(at: String, event: &Event) -> ShownLock<'_> {
-    let (name, labels) = shown::who(&event.about);
     ShownLock {
         at,
-        peer: event.peer.0,
-        name,
-        labels,
+        who: Who::of(event.peer, &event.about),
         semaphore: &event.semaphore,
         count: event.count,
         token: event.token.map(|token| token.number()),

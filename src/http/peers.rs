@@ -302,7 +302,7 @@ fn nothing_to_wait_for(request: &ServiceRequest) -> Result<(), Refusal> {
 }
 
 fn shown(api: &Api, peer: PeerSnapshot) -> Shown {
-    let (name, labels) = shown::who(&peer.about);
+    let (name, labels) = shown::called(&peer.about);
     let since = peer.since.into_iter().map(|(lock, since)| (lock, shown::time(api, since)));
     Shown {
         id: peer.id.0,

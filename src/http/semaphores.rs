@@ -9,7 +9,7 @@ use super::{
     error::Refusal,
     openapi::{parameters, refusals, values},
     path,
-    shown::{self, Labels, Locks, Map},
+    shown::{self, Locks, Map, Who},
 };
 use crate::{
     fields::Integer,
@@ -104,13 +104,8 @@ struct View {
 /// An acquired lock.
 #[derive(Serialize, ToSchema)]
 struct Holder {
-    #[schema(value_type = values::PeerId)]
-    peer: u64,
-    /// What people call the peer.
-    #[schema(required)]
-    name: Option<String>,
-    #[schema(value_type = values::Labels)]
-    labels: Labels,
+    #[serde(flatten)]
+    who: Who,
     #[schema(value_type = values::Count)]
     count: i64,
     /// None where the lock was restored without it.
@@ -131,13 +126,8 @@ struct Waiting {
     /// Counted from 1.
     #[schema(minimum = 1)]
     position: usize,
-    #[schema(value_type = values::PeerId)]
-    peer: u64,
-    /// What people call the peer.
-    #[schema(required)]
-    name: Option<String>,
-    #[schema(value_type = values::Labels)]
-    labels: Labels,
+    #[serde(flatten)]
+    who: Who,
     #[schema(value_type = values::Count)]
     count: i64,
     #[schema(value_type = values::Time)]
@@ -260,11 +250,8 @@ impl From<SemaphoreSnapshot> for Shown {
 }
 
 fn holder(api: &Api, holding: Holding) -> Holder {
-    let (name, labels) = shown::who(&holding.about);
     Holder {
-        peer: holding.peer.0,
-        name,
-        labels,
+        who: Who::of(holding.peer, &holding.about),
         count: holding.count,
         token: holding.token.map(|token| token.number()),
         since: shown::time(api, holding.since),
@@ -274,12 +261,9 @@ fn holder(api: &Api, holding: Holding) -> Holder {
 }
 
 fn waiting(api: &Api, pending_lock: PendingLock) -> Waiting {
-    let (name, labels) = shown::who(&pending_lock.about);
     Waiting {
         position: pending_lock.position,
-        peer: pending_lock.peer.0,
-        name,
-        labels,
+        who: Who::of(pending_lock.peer, &pending_lock.about),
         count: pending_lock.count,
         since: shown::time(api, pending_lock.since),
         pending_for: duration::milliseconds(pending_lock.pending_for),

@@ -6,9 +6,10 @@ use std::{
 };
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
-use super::Api;
-use crate::semaphore::{About, Timestamp};
+use super::{Api, openapi::values};
+use crate::semaphore::{About, PeerId, Timestamp};
 
 /// An object whose keys come in a given order.
 #[derive(Clone, Debug)]
@@ -33,8 +34,28 @@ impl<V: Serialize> Serialize for Map<V> {
     }
 }
 
+/// Whose lock it is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Who {
+    #[schema(value_type = values::PeerId)]
+    peer: u64,
+    /// What people call the peer.
+    #[schema(required)]
+    name: Option<String>,
+    #[schema(value_type = values::Labels)]
+    labels: Labels,
+}
+
+impl Who {
+    /// This peer.
+    pub fn of(peer: PeerId, about: &Option<About>) -> Self {
+        let (name, labels) = called(about);
+        Who { peer: peer.0, name, labels }
+    }
+}
+
 /// Name and labels.
-pub fn who(about: &Option<About>) -> (Option<String>, Labels) {
+pub fn called(about: &Option<About>) -> (Option<String>, Labels) {
     let name = about.as_ref().and_then(About::name).map(str::to_owned);
     let labels = about.iter().flat_map(About::labels);
     (name, Map::of(labels.map(|(key, value)| (key.into(), value.to_owned()))))

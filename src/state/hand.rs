@@ -10,6 +10,7 @@ use log::warn;
 use super::State;
 use crate::{
     feed::{News, Reloaded},
+    log_text,
     semaphore::{
         About, Adjustment, Catalogue, Effects, Error, Leases, PeerId, SemaphoreSnapshot, Timestamp,
     },
@@ -25,8 +26,8 @@ impl State {
             return false;
         };
         let name = about.as_ref().and_then(About::name);
-        let named = about.as_ref().map_or_else(String::new, |about| format!(" {about}"));
-        warn!(target: "throttle", peer = id.0, name, by; "peer {id}{named} revoked by {by}");
+        let named = log_text::named(id, about.as_ref());
+        warn!(target: "throttle", peer = id.0, name, by; "peer {named} revoked by {by}");
         true
     }
 
