@@ -98,3 +98,26 @@ impl WallClock {
 pub fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+/// The clock that a holder's lease runs on: the time since the machine was started, that in which
+/// it slept included, as the server may have been awake. Never set back.
+#[cfg(unix)]
+pub fn since_boot() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
+    // On macOS and BSD, this one goes on in sleep.
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+    // It fails for clocks that the system does not have, and these it has. If it did, every lease
+    // would count as over.
+    clock_gettime(CLOCK).map_or(Duration::MAX, Duration::from)
+}
+
+/// The clock that a holder's lease runs on. Here, it may stand still while the machine sleeps.
+#[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn since_boot() -> Duration {
+    static STARTED: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    STARTED.get_or_init(Instant::now).elapsed()
+}

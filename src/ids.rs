@@ -18,6 +18,18 @@ pub fn random_instance() -> u64 {
     random_integer()
 }
 
+/// Draws the id of a peer for a client that chooses it: one of those that the server takes.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
+pub fn random_chosen_id() -> u64 {
+    rand::random_range(1 << 32..END)
+}
+
+/// Draws a share between these, so that many who do the same do not do it at the same time.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]
+pub fn random_share(from: f64, to: f64) -> f64 {
+    rand::random_range(from..to)
+}
+
 /// Draws an id that tells the pieces of one message from those of others, for the few seconds in
 /// which they are put together.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws lots")]

@@ -24,6 +24,7 @@
 
 pub mod aftermath;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connections;
@@ -37,6 +38,7 @@ pub mod log_text;
 pub mod logging;
 pub mod metrics;
 pub mod nearest;
+pub mod process;
 pub mod reload;
 pub mod samples;
 pub mod semaphore;

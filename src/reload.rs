@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    cli::Cli,
+    cli::Serve,
     config::Config,
     feed::Reloaded,
     log_text,
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whoever can have the configuration read again.
 #[derive(Debug)]
 pub struct Reloader {
-    cli: Cli,
+    serve: Serve,
     /// What the server was started with.
     started: Config,
     state: Arc<State>,
@@ -37,8 +37,8 @@ pub struct Reloader {
 
 impl Reloader {
     /// For a server that was started with this configuration.
-    pub fn new(cli: Cli, started: Config, state: Arc<State>, metrics: Arc<Metrics>) -> Self {
-        Reloader { cli, started, state, metrics, reloading: Mutex::new(()) }
+    pub fn new(serve: Serve, started: Config, state: Arc<State>, metrics: Arc<Metrics>) -> Self {
+        Reloader { serve, started, state, metrics, reloading: Mutex::new(()) }
     }
 
     /// Reads the configuration again, and logs what came of it and who asked for it. In a thread of
@@ -60,7 +60,7 @@ impl Reloader {
         let Some(_reloading) = self.reloading.try_lock_for(PATIENCE) else {
             bail!("another attempt to read the configuration has not ended for {PATIENCE:?}");
         };
-        let read = self.cli.read_configuration_again().map_err(anyhow::Error::from);
+        let read = self.serve.read_configuration_again().map_err(anyhow::Error::from);
         self.metrics.note_reload(read.is_ok());
         let config = read.inspect_err(|complaint| {
             error!(target: "throttle", by; "configuration not reloaded for {by}: {complaint:#}");

@@ -15,7 +15,7 @@ use anyhow::{Context, ensure};
 use log::{info, warn};
 
 use crate::{
-    cli::Cli,
+    cli::Serve,
     config::{Config, Limits},
     connections,
     http::{self, Api, serve},
@@ -46,24 +46,24 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the configuration is bad, or the address cannot be listened on.
-pub fn run(cli: &Cli) -> anyhow::Result<()> {
-    let config = cli.read_configuration()?;
+pub fn run(serve: &Serve) -> anyhow::Result<()> {
+    let config = serve.read_configuration()?;
     let log = logging::start(&config.logging)?;
     info!(
         target: "throttle",
-        address = cli.address, port = cli.port, version = env!("CARGO_PKG_VERSION");
+        address = serve.address, port = serve.port, version = env!("CARGO_PKG_VERSION");
         "Hello From Throttle"
     );
     let Catalogue { semaphores, templates } = &config.semaphores;
     if semaphores.is_empty() && templates.is_empty() {
         warn!(target: "throttle", "No semaphores configured.");
     }
-    let result = rt::System::new().block_on(serve_until_signal(cli, config, log.clone()));
+    let result = rt::System::new().block_on(serve_until_signal(serve, config, log.clone()));
     log.drain();
     result
 }
 
-async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Result<()> {
+async fn serve_until_signal(serve: &Serve, config: Config, log: Log) -> anyhow::Result<()> {
     const DEAF: &str = "cannot listen for signals";
     let mut signals = Signals::new().context(DEAF)?;
     let hangups = Hangups::new().context(DEAF)?;
@@ -76,13 +76,13 @@ async fn serve_until_signal(cli: &Cli, config: Config, log: Log) -> anyhow::Resu
     );
     let connections = connections::for_each_worker(files, workers);
     let may_wait = connections::that_may_wait(connections, workers);
-    let api = put_together(cli, &config, may_wait, log)?;
+    let api = put_together(serve, &config, may_wait, log)?;
     let (state, in_flight) = (api.state.clone(), api.in_flight.clone());
 
     let mut server =
         Server::build().disable_signals().workers(workers).max_concurrent_connections(connections);
-    let listeners = connections::listeners(&cli.address, cli.port);
-    for listener in listeners.with_context(|| cannot_listen(cli))? {
+    let listeners = connections::listeners(&serve.address, serve.port);
+    for listener in listeners.with_context(|| cannot_listen(serve))? {
         let address = listener.local_addr()?;
         let service = service(api.clone(), config.limits.header_timeout);
         server = server.listen(format!("throttle-{address}"), listener, service)?;
@@ -120,7 +120,7 @@ async fn reload_on(mut hangups: Hangups, reloader: Arc<Reloader>) {
 }
 
 /// What the workers share, as the configuration has it. No more than `may_wait` requests may wait.
-fn put_together(cli: &Cli, config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Api> {
+fn put_together(serve: &Serve, config: &Config, may_wait: usize, log: Log) -> anyhow::Result<Api> {
     let recovery_window = config.recovery_window();
     let Limits { max_peers, max_semaphores, max_waiters, max_expires_in, .. } = config.limits;
     if let Some(max_waiters) = max_waiters.filter(|max_waiters| *max_waiters > may_wait) {
@@ -141,7 +141,7 @@ fn put_together(cli: &Cli, config: &Config, may_wait: usize, log: Log) -> anyhow
     let instance = random_instance().to_string().leak();
     let state = State::new(config.semaphores.clone(), settings);
     let metrics = Arc::new(Metrics::new(&http::PATTERNS)?);
-    let reloader = Reloader::new(cli.clone(), config.clone(), state.clone(), metrics.clone());
+    let reloader = Reloader::new(serve.clone(), config.clone(), state.clone(), metrics.clone());
     Ok(Api {
         // Replaced by each worker's own.
         traffic: metrics.traffic_of_worker(),
@@ -193,8 +193,8 @@ fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpS
     }
 }
 
-fn cannot_listen(cli: &Cli) -> String {
-    let Cli { address, port, .. } = cli;
+fn cannot_listen(serve: &Serve) -> String {
+    let Serve { address, port, .. } = serve;
     format!(
         "cannot listen on {address}:{port}; name another place with --address or --port, or stop \
          who listens there"

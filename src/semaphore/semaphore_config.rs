@@ -44,6 +44,16 @@ impl Template {
         (!after.contains(WILDCARD)).then_some(template)
     }
 
+    /// The pattern of names, with its `*`.
+    pub fn pattern(&self) -> String {
+        format!("{}{WILDCARD}{}", self.before, self.after)
+    }
+
+    /// What semaphores are that are made from it.
+    pub fn config(&self) -> SemaphoreConfig {
+        self.config
+    }
+
     /// Whether a semaphore of that name may be made from it. A name that is very long, or would
     /// break a line of the log, is none; nor is one that browsers take for a way through the path.
     fn matches(&self, name: &str) -> bool {

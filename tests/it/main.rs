@@ -5,14 +5,23 @@
 #![allow(clippy::disallowed_methods, reason = "tests see the server from outside")]
 
 mod client;
+mod command;
 mod listener;
+#[cfg(unix)]
+mod running;
 mod server;
+#[cfg(unix)]
+mod terminal;
 
 mod admin;
 mod bad_input;
 mod cli;
+mod cli_ps;
+mod cli_set;
+mod cli_small;
 mod events;
 mod gelf;
+mod https;
 mod labels;
 mod limits;
 mod listening;
@@ -23,6 +32,7 @@ mod openapi;
 mod page;
 mod pages;
 mod peers;
+#[cfg(unix)]
 mod readme;
 mod recovery;
 mod refusals;
@@ -30,6 +40,16 @@ mod reload;
 mod resizing;
 mod restore;
 mod routes;
+#[cfg(unix)]
+mod run_commands;
+#[cfg(unix)]
+mod run_jobs;
+#[cfg(unix)]
+mod run_leases;
+#[cfg(unix)]
+mod run_signals;
+#[cfg(unix)]
+mod run_terminal;
 mod semaphores;
 mod shutdown;
 mod templates;

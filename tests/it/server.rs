@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     ops::Deref,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -69,6 +70,30 @@ pub fn refusal_to_start(configuration: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// A server that listens; its complaint if it has ended instead.
+fn launch(
+    directory: &TempDir,
+    port: u16,
+    adjust: impl FnOnce(&mut Command) -> &mut Command,
+) -> Result<(Child, Lines, SocketAddr), String> {
+    let mut command = throttle();
+    command.current_dir(directory).args(["--port", &port.to_string()]);
+    let mut process = adjust(&mut command).spawn().unwrap();
+    let stderr = Lines::of(&mut process);
+    let mut address = None;
+    let mut has_ended = false;
+    eventually("the server listens", || {
+        let text = stderr.text();
+        has_ended = !matches!(process.try_wait(), Ok(None));
+        address = text
+            .lines()
+            .find_map(|line| line.split_once("listening on http://"))
+            .map(|(_, address)| address.parse().unwrap());
+        address.is_some() || has_ended
+    });
+    if has_ended { Err(stderr.text()) } else { Ok((process, stderr, address.unwrap())) }
+}
+
 impl Server {
     /// A server with this configuration.
     pub fn start(configuration: &str) -> Self {
@@ -88,22 +113,30 @@ impl Server {
         raise_limit();
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("throttle.toml"), configuration).unwrap();
-        let mut command = throttle();
-        command.current_dir(&directory).args(["--port", "0"]);
-        let mut process = adjust(&mut command).spawn().unwrap();
-        let stderr = Lines::of(&mut process);
-        let mut address = None;
-        eventually("the server listens", || {
-            let text = stderr.text();
-            assert!(matches!(process.try_wait(), Ok(None)), "the server ended: {text}");
-            address = text
-                .lines()
-                .find_map(|line| line.split_once("listening on http://"))
-                .map(|(_, address)| address.parse().unwrap());
-            address.is_some()
+        let (process, stderr, address) =
+            launch(&directory, 0, adjust).unwrap_or_else(|text| panic!("the server ended: {text}"));
+        Server { process, client: Client::new(address), stderr, directory }
+    }
+
+    /// Ends it as a crash would. It can be started again.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.wait();
+    }
+
+    /// Starts it again at the same address, with what its configuration says by now.
+    pub fn start_again(&mut self) {
+        let address = self.client.address;
+        // Somebody else may have been given the port meanwhile, for a moment.
+        eventually("the port is free", || {
+            let Ok((process, stderr, _)) = launch(&self.directory, address.port(), |it| it) else {
+                return false;
+            };
+            (self.process, self.stderr) = (process, stderr);
+            true
         });
-        let client = Client::new(address.unwrap());
-        Server { process, client, stderr, directory }
+        // Connections of the old one are of no use.
+        self.client = Client::new(address);
     }
 
     /// Writes another configuration, which counts once it is read again.

@@ -1,11 +1,11 @@
-//! The command line.
+//! `throttle` alone: which server to start.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use clap::Parser;
+use clap::Args;
 
 use crate::{
     config::{Config, ConfigError},
@@ -13,12 +13,11 @@ use crate::{
 };
 
 /// Read from the working directory if no other file is named.
-const DEFAULT_CONFIGURATION: &str = "throttle.toml";
+pub(super) const DEFAULT_CONFIGURATION: &str = "throttle.toml";
 
-/// Counting semaphores for distributed systems, served over HTTP.
-#[derive(Clone, Debug, Parser)]
-#[command(name = "throttle", version)]
-pub struct Cli {
+/// Which server to start.
+#[derive(Args, Clone, Debug)]
+pub struct Serve {
     /// Address to listen on: an IP address or a name that resolves to one. `0.0.0.0` listens on
     /// all, for whoever can reach this machine.
     #[arg(long, default_value = "127.0.0.1")]
@@ -34,7 +33,7 @@ pub struct Cli {
     pub configuration: Option<PathBuf>,
 }
 
-impl Cli {
+impl Serve {
     /// Reads the configuration that the command line names.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! The command line: `throttle` alone serves, and each subcommand has a file of its own. What
+//! clap shows as help are the doc comments here.
+
+mod check;
+mod completions;
+mod man;
+mod print;
+mod ps;
+mod release;
+mod remote;
+mod run;
+mod serve;
+mod set;
+mod shown;
+mod table;
+
+pub use self::{serve::Serve, shown::escaped_lines};
+
+use std::{ffi::OsString, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+use crate::process::guard;
+
+use self::{
+    check::Check, completions::Completions, man::Man, ps::Ps, release::Release, remote::Remote,
+    run::Run, set::Set,
+};
+
+/// Counting semaphores for distributed systems, served over HTTP.
+///
+/// Without a subcommand, `throttle` starts a server. The subcommands talk to one.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "throttle", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// How to serve, where there is no subcommand.
+    #[command(flatten)]
+    pub serve: Serve,
+
+    /// What to do instead.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+#[expect(missing_docs, reason = "a doc comment here would stand in the help instead of their own")]
+pub enum Command {
+    Run(Run),
+    Ps(Ps),
+    Set(Set),
+    Release(Release),
+    Check(Check),
+    Completions(Completions),
+    Man(Man),
+    /// What `run` starts beside the command, to end it should `run` be killed.
+    #[command(hide = true)]
+    Guard {
+        /// The group of processes.
+        group: i32,
+        /// Between SIGTERM and SIGKILL, in milliseconds.
+        kill_after_ms: u64,
+    },
+}
+
+impl Cli {
+    /// Reads the command line. Where it asks for help or the version, or is wrong, the answer is
+    /// printed, and the exit code says which.
+    ///
+    /// # Errors
+    /// The exit code to end with.
+    pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let arguments: Vec<_> = arguments.collect();
+        Cli::try_parse_from(&arguments).map_err(|error| {
+            // There is nobody to tell if that fails.
+            let _ = error.print();
+            let code = u8::try_from(error.exit_code()).unwrap_or(1);
+            // What `run` says of its own must not look as if the command had said it.
+            let is_of_run =
+                error.use_stderr() && arguments.get(1).is_some_and(|name| name == "run");
+            ExitCode::from(if is_of_run { run::TROUBLE } else { code })
+        })
+    }
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What went wrong, in words that say what to do.
+    pub fn execute(&self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Run(run) => return Ok(run.execute()),
+            Command::Ps(ps) => return ps.execute(),
+            Command::Set(set) => return set.execute(),
+            Command::Release(release) => return release.execute(),
+            Command::Check(check) => return check.execute(),
+            Command::Completions(completions) => return completions.execute(),
+            Command::Man(man) => return man.execute(),
+            Command::Guard { group, kill_after_ms } => {
+                guard(*group, Duration::from_millis(*kill_after_ms));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

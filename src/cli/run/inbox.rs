@@ -1,0 +1,104 @@
+//! Where everything arrives that can happen: answers, signals, news of the command. One thread
+//! decides; others only wait for something, and tell it.
+
+use std::{
+    io,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
+
+use super::place::Place;
+use crate::{
+    client::{Answer, Client, Request, Trouble},
+    clock,
+    process::{Group, Happening, Signal, listen},
+};
+
+/// The clock is looked at this often at least: waiting may stand still while the machine sleeps.
+const NAP: Duration = Duration::from_secs(1);
+
+/// What was asked of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// For the locks; which one of several asks.
+    Ask(u64),
+    /// To renew the lease.
+    Beat,
+    /// To bring the peer back after a restart.
+    Restore,
+    /// To take the peer away.
+    Release,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// There is an answer, or there is none.
+    Answered(Errand, Result<Answer, Trouble>),
+    /// Our place in the queue, if we have one.
+    Place(Option<Place>),
+    /// A signal came.
+    Signal(Signal),
+    /// News of the command.
+    Command(Happening),
+}
+
+/// The one place where events arrive.
+#[derive(Debug)]
+pub struct Inbox {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+}
+
+impl Inbox {
+    /// Hears of signals from now on.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn open() -> io::Result<Self> {
+        let (sender, receiver) = channel();
+        let teller = sender.clone();
+        // Nobody listens any more only where the process is about to end.
+        listen(move |signal| drop(teller.send(Event::Signal(signal))))?;
+        Ok(Inbox { sender, receiver })
+    }
+
+    /// Hears of a command from now on.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn hear_of(&self, group: &Group) -> io::Result<()> {
+        let teller = self.sender.clone();
+        group.watch(move |happening| drop(teller.send(Event::Command(happening))))
+    }
+
+    /// Sends a request, whose answer arrives later.
+    pub fn send(&self, errand: Errand, client: &Client, request: Request, patience: Duration) {
+        let (client, teller) = (client.clone(), self.sender.clone());
+        let started = thread::Builder::new().name("request".to_owned()).spawn(move || {
+            let _ = teller.send(Event::Answered(errand, client.send(&request, patience)));
+        });
+        if let Err(error) = started {
+            let text = format!("no thread for a request: {error}");
+            let trouble = Trouble::Unreachable { text, is_sent: false, retry_after: None };
+            let _ = self.sender.send(Event::Answered(errand, Err(trouble)));
+        }
+    }
+
+    /// Looks for a peer's place among those who wait, which arrives later.
+    pub fn look_for_place(&self, client: &Client, peer: u64, names: Vec<String>) {
+        let (client, teller) = (client.clone(), self.sender.clone());
+        // Without it, people are shown less.
+        let _ = thread::Builder::new().name("place".to_owned()).spawn(move || {
+            let _ = teller.send(Event::Place(Place::find(&client, peer, &names)));
+        });
+    }
+
+    /// The next thing that happens; `None` once it is `until`, and now and then before.
+    pub fn next(&self, until: Duration) -> Option<Event> {
+        let wait = until.saturating_sub(clock::since_boot()).min(NAP);
+        // It holds a sender itself, so it is never disconnected.
+        self.receiver.recv_timeout(wait).ok()
+    }
+}

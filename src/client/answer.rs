@@ -1,0 +1,68 @@
+//! What a server answered, as far as a subcommand wants to know.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use ureq::{Body, http::Response};
+
+use crate::clock;
+
+/// Whoever answers more than this is no server of ours.
+const LONGEST: u64 = 1 << 30;
+
+/// An answer, of whatever status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The whole text.
+    pub body: String,
+    /// When the request was sent, a time of [`crate::clock::since_boot`]: a lease that it renews
+    /// begins then at the earliest.
+    pub sent_at: Duration,
+    /// When the answer was there, a time of the same clock.
+    pub received_at: Duration,
+    /// What is left of the lease of the peer, from some moment before that on.
+    pub expires_in: Option<Duration>,
+    /// The fencing token of a grant.
+    pub token: Option<u64>,
+    /// Which start of the server answers.
+    pub instance: Option<u64>,
+    /// For how long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether the body is a problem document (RFC 9457).
+    pub is_problem: bool,
+}
+
+impl Answer {
+    pub(super) fn read(response: Response<Body>, sent_at: Duration) -> Result<Self, ureq::Error> {
+        let (parts, mut body) = response.into_parts();
+        let header = |name: &str| parts.headers.get(name)?.to_str().ok();
+        let number = |name: &str| header(name)?.parse::<u64>().ok();
+        let expires_in = header("throttle-expires-in").and_then(|text| text.strip_suffix("ms"));
+        let content_type = header("content-type").unwrap_or_default();
+        let is_problem = content_type.starts_with("application/problem+json");
+        let read = body.with_config().limit(LONGEST).lossy_utf8(true).read_to_string()?;
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            body: read,
+            sent_at,
+            received_at: clock::since_boot(),
+            expires_in: expires_in.and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
+            token: number("throttle-token"),
+            instance: number("throttle-instance"),
+            retry_after: number("retry-after").map(Duration::from_secs),
+            is_problem,
+        })
+    }
+
+    /// Whether the request was served.
+    pub fn is_good(&self) -> bool {
+        matches!(self.status, 200 | 202)
+    }
+
+    /// What the body says in JSON; `None` where it says something else.
+    pub fn json<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&self.body).ok()
+    }
+}
