@@ -20,6 +20,8 @@ pub enum Trouble {
         text: String,
         /// Whether the request may have been served.
         is_sent: bool,
+        /// Whether it was a server of ours that had no answer of use for now.
+        is_answered: bool,
         /// For how long the server asks to be left alone.
         retry_after: Option<Duration>,
     },
@@ -90,7 +92,7 @@ impl Trouble {
             }
             _ => true,
         };
-        Trouble::Unreachable { text, is_sent, retry_after: None }
+        Trouble::Unreachable { text, is_sent, is_answered: false, retry_after: None }
     }
 
     pub(super) fn refused(url: &str, answer: Answer) -> Self {
@@ -104,8 +106,8 @@ impl Trouble {
         if is_passing {
             let text = format!("{url} answered {status}: {text}");
             // What a gateway says of itself tells nothing of the server behind it.
-            let is_sent = instance.is_none();
-            return Trouble::Unreachable { text, is_sent, retry_after };
+            let is_answered = instance.is_some();
+            return Trouble::Unreachable { text, is_sent: !is_answered, is_answered, retry_after };
         }
         if code.is_empty() {
             return Trouble::stranger(url, &format!("{status}: {text}"));
@@ -120,6 +122,11 @@ impl Trouble {
             _ => text,
         };
         Trouble::Refused { text, code, instance }
+    }
+
+    /// A request that could not even be sent.
+    pub fn not_sent(text: String) -> Self {
+        Trouble::Unreachable { text, is_sent: false, is_answered: false, retry_after: None }
     }
 
     /// Something answers there that does not speak like a server of ours.

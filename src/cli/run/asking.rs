@@ -187,7 +187,7 @@ impl<'a> Asking<'a> {
             return Ok((now >= self.until).then_some(Outcome::TooLate));
         }
         let lease = Lease::begun(self.peer.length, answer);
-        if lease.left(now) < self.peer.length / 6 {
+        if lease.left(now) < self.peer.length / 4 {
             // The answer was on its way for too long, or we were stopped; it is about to be taken
             // away from us.
             self.withdraw();
@@ -200,10 +200,11 @@ impl<'a> Asking<'a> {
 
     fn on_trouble(&mut self, trouble: Trouble) -> Result<Option<Outcome>, Trouble> {
         let now = clock::since_boot();
-        let Trouble::Unreachable { is_sent, retry_after, .. } = trouble else {
+        let Trouble::Unreachable { is_sent, is_answered, retry_after, .. } = trouble else {
             return self.on_refusal(trouble, now);
         };
         self.is_in_doubt |= is_sent;
+        self.is_reached |= is_answered;
         self.failures += 1;
         let is_try = self.timeout == Some(Duration::ZERO);
         let patience = if is_try { GRACE / 2 } else { FIRST_ANSWER };
@@ -220,7 +221,10 @@ impl<'a> Asking<'a> {
             let how_long = if self.is_reached { String::new() } else { format!(" for {patience}") };
             self.progress.tell(&format!("{trouble}; still trying{how_long}"));
         }
-        self.progress.trouble = Some("the server does not answer".to_owned());
+        self.progress.trouble = Some(match is_answered {
+            true => trouble.to_string(),
+            false => "the server does not answer".to_owned(),
+        });
         let pause = self.backoff.next(retry_after);
         self.ask_at = (now + pause).min(self.until.max(now));
         Ok(None)

@@ -29,9 +29,10 @@ pub fn give_back(peer: &Peer, patience: Duration) -> Result<Answer, Trouble> {
         let answer = loop {
             match peer.inbox.next(Duration::MAX) {
                 Some(Event::Answered(Errand::Release, answer)) => break answer,
-                Some(Event::Signal(signal)) if signal.asks_for_the_end() => {
+                Some(event @ Event::Signal(signal)) if signal.asks_for_the_end() => {
+                    peer.inbox.put_back(event);
                     let text = format!("{} came before there was an answer", signal.name());
-                    return Err(Trouble::Unreachable { text, is_sent: true, retry_after: None });
+                    return Err(Trouble::not_sent(text));
                 }
                 _ => {}
             }
@@ -43,7 +44,10 @@ pub fn give_back(peer: &Peer, patience: Duration) -> Result<Answer, Trouble> {
         }
         while clock::since_boot() < try_at {
             match peer.inbox.next(try_at) {
-                Some(Event::Signal(signal)) if signal.asks_for_the_end() => return Err(trouble),
+                Some(event @ Event::Signal(signal)) if signal.asks_for_the_end() => {
+                    peer.inbox.put_back(event);
+                    return Err(trouble);
+                }
                 _ => {}
             }
         }

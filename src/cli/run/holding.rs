@@ -124,9 +124,7 @@ impl<'a> Holding<'a> {
 
     /// Warns, asks the command to end, and ends it, each at its time.
     fn look(&mut self, now: Duration) {
-        let left = self.lease.left(now);
-        let margin = self.lease.length / 50;
-        if self.loss.is_none() && left <= self.kill_after + margin {
+        if self.loss.is_none() && now >= self.give_up_at() {
             let reason = match &self.trouble {
                 Some(why) => format!("its lease is about to end: {why}"),
                 None if self.was_stopped => {
@@ -135,44 +133,57 @@ impl<'a> Holding<'a> {
                 None => "its lease is about to end: no heartbeat was sent in time".to_owned(),
             };
             self.lose(reason, now);
-        } else if self.loss.is_none()
-            && !self.is_warned
-            && left <= self.lease.length / 6 + self.kill_after
-        {
-            self.is_warned = true;
-            let why = self.trouble.as_deref().unwrap_or("no heartbeat got through");
-            let end = whole_seconds(left.saturating_sub(self.kill_after + margin));
-            let locks = &self.peer.locks;
-            self.progress
-                .warn(&format!("about to lose {locks}, and to end the command in {end}: {why}"));
         }
-        if let Some((_, ended_at)) = self.ended
-            && !self.is_rest_told
-            && now >= ended_at + LAST
-        {
-            self.is_rest_told = true;
-            let left = whole_seconds((ended_at + self.kill_after).saturating_sub(now));
-            self.progress.tell(&format!(
-                "the command has ended, but not all that it started; the rest is killed in {left}"
-            ));
-        }
-        let is_late = left <= margin && (self.loss.is_some() || self.ended.is_some());
-        if self.killed_at.is_none()
-            && (is_late || self.told_to_end_at().is_some_and(|at| now >= at + self.kill_after))
-        {
+        self.warn(now);
+        if self.killed_at.is_none() && self.kill_at().is_some_and(|kill_at| now >= kill_at) {
             self.killed_at = Some(now);
             self.group.kill();
         }
     }
 
-    /// Since when the command has to hurry: since it was told to end, where the lease is lost;
-    /// where a signal told it, it may take its time, but what it leaves behind may not.
-    fn told_to_end_at(&self) -> Option<Duration> {
-        match (&self.loss, self.ended) {
+    /// Tells people what is about to happen, once.
+    fn warn(&mut self, now: Duration) {
+        let give_up_at = self.give_up_at();
+        let is_lost = self.loss.is_some() || self.ended.is_some();
+        if !is_lost && !self.is_warned && now + self.lease.length / 6 >= give_up_at {
+            self.is_warned = true;
+            let why = self.trouble.as_deref().unwrap_or("no heartbeat got through");
+            let left = whole_seconds(give_up_at.saturating_sub(now));
+            let locks = &self.peer.locks;
+            let warning = format!("about to lose {locks}, and to end the command in {left}: {why}");
+            self.progress.warn(&warning);
+        }
+        if let (Some((_, ended_at)), Some(kill_at)) = (self.ended, self.kill_at())
+            && !self.is_rest_told
+            && now >= ended_at + LAST
+        {
+            self.is_rest_told = true;
+            let left = whole_seconds(kill_at.saturating_sub(now));
+            self.progress.tell(&format!(
+                "the command has ended, but not all that it started; the rest is killed in {left}"
+            ));
+        }
+    }
+
+    /// When the command is asked to end for want of a heartbeat.
+    fn give_up_at(&self) -> Duration {
+        self.latest().saturating_sub(self.kill_after)
+    }
+
+    /// When nothing of the command may be left, unless the lease is renewed.
+    fn latest(&self) -> Duration {
+        self.lease.ends_at().saturating_sub(self.lease.length / 50)
+    }
+
+    /// When it is ended by force: some time after it was asked to end, where the lease is lost.
+    /// Where a signal asked, it may take its time, but what it leaves behind may not.
+    fn kill_at(&self) -> Option<Duration> {
+        let hurries_since = match (&self.loss, self.ended) {
             (Some(_), _) => self.told_at,
             (None, Some((_, ended_at))) => Some(ended_at),
             (None, None) => None,
-        }
+        };
+        hurries_since.map(|since| (since + self.kill_after).min(self.latest()))
     }
 
     /// How it ended, once nothing is left that has to be waited for. Where the command was told to
@@ -187,12 +198,7 @@ impl<'a> Holding<'a> {
         if self.ended.is_some() || self.killed_at.is_some() {
             return now + LOOK;
         }
-        let margin = self.lease.length / 50;
-        let lease_ends_at = self.lease.ends_at();
-        let next = match self.told_to_end_at() {
-            Some(told_at) => (told_at + self.kill_after).min(lease_ends_at.saturating_sub(margin)),
-            None => lease_ends_at.saturating_sub(self.kill_after + margin),
-        };
+        let next = self.kill_at().unwrap_or_else(|| self.give_up_at());
         if self.on_its_way.is_some() { next } else { next.min(self.beat_at) }
     }
 
@@ -243,6 +249,10 @@ impl<'a> Holding<'a> {
         self.on_its_way = None;
         let now = clock::since_boot();
         match answer {
+            Ok(answer) if answer.body != "Ok" => {
+                let url = self.peer.client.url();
+                self.fail(&Trouble::stranger(url, &answer.body), None, now);
+            }
             Ok(answer) => {
                 let (locks, url) = (&self.peer.locks, self.peer.client.url());
                 self.progress.tell(&format!("restored {locks} after a restart of {url}"));

@@ -81,9 +81,15 @@ impl Inbox {
         });
         if let Err(error) = started {
             let text = format!("no thread for a request: {error}");
-            let trouble = Trouble::Unreachable { text, is_sent: false, retry_after: None };
+            let trouble = Trouble::not_sent(text);
             let _ = self.sender.send(Event::Answered(errand, Err(trouble)));
         }
+    }
+
+    /// Has something happen once more, for whoever looks next.
+    pub fn put_back(&self, event: Event) {
+        // It holds a receiver itself, so this does not fail.
+        let _ = self.sender.send(event);
     }
 
     /// Looks for a peer's place among those who wait, which arrives later.
