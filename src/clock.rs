@@ -109,9 +109,9 @@ pub fn since_boot() -> Duration {
     // On macOS and BSD, this one goes on in sleep.
     #[cfg(not(target_os = "linux"))]
     const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
-    // It fails for clocks that the system does not have, and these it has. If it did, every lease
-    // would count as over.
-    clock_gettime(CLOCK).map_or(Duration::MAX, Duration::from)
+    // It fails for clocks that the system does not have, and these it has.
+    #[expect(clippy::expect_used, reason = "without a clock there is no lease")]
+    Duration::from(clock_gettime(CLOCK).expect("the system has this clock"))
 }
 
 /// The clock that a holder's lease runs on. Here, it may stand still while the machine sleeps.

@@ -49,7 +49,7 @@ const DOORS: [(&str, &[&str]); 25] = [
         ],
     ),
     ("client", &["clock"]),
-    ("process", &["signals"]),
+    ("process", &["clock", "signals"]),
     ("config", &["fields", "nearest", "semaphore"]),
     ("logging", &["clock", "config", "ids", "nearest", "semaphore"]),
     (

@@ -20,7 +20,7 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::process::guard;
+use crate::{logging, process::guard};
 
 use self::{
     check::Check, completions::Completions, man::Man, ps::Ps, release::Release, remote::Remote,
@@ -53,11 +53,11 @@ pub enum Command {
     Check(Check),
     Completions(Completions),
     Man(Man),
-    /// What `run` starts beside the command, to end it should `run` be killed.
+    /// What `run` starts beside the command, to end it should `run` be killed or stopped.
     #[command(hide = true)]
     Guard {
-        /// The group of processes.
-        group: i32,
+        /// The process that has started it.
+        run: u32,
         /// Between SIGTERM and SIGKILL, in milliseconds.
         kill_after_ms: u64,
     },
@@ -76,9 +76,14 @@ impl Cli {
             let _ = error.print();
             let code = u8::try_from(error.exit_code()).unwrap_or(1);
             // What `run` says of its own must not look as if the command had said it.
-            let is_of_run =
-                error.use_stderr() && arguments.get(1).is_some_and(|name| name == "run");
-            ExitCode::from(if is_of_run { run::TROUBLE } else { code })
+            let is_of_run = arguments.get(1).is_some_and(|name| name == "run");
+            if !error.use_stderr() || !is_of_run {
+                return ExitCode::from(code);
+            }
+            if !arguments.iter().any(|argument| argument == "--") {
+                logging::note("tip: put `--` before the command: throttle run A -- ./load.sh");
+            }
+            ExitCode::from(run::TROUBLE)
         })
     }
 }
@@ -97,9 +102,7 @@ impl Command {
             Command::Check(check) => return check.execute(),
             Command::Completions(completions) => return completions.execute(),
             Command::Man(man) => return man.execute(),
-            Command::Guard { group, kill_after_ms } => {
-                guard(*group, Duration::from_millis(*kill_after_ms));
-            }
+            Command::Guard { kill_after_ms, .. } => guard(Duration::from_millis(*kill_after_ms)),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -51,7 +51,7 @@ impl Release {
     /// # Errors
     /// [`Trouble`], and peers that there are not.
     pub fn execute(&self) -> anyhow::Result<ExitCode> {
-        let client = self.remote.client();
+        let client = self.remote.client()?;
         let mut unknown = Vec::new();
         for peer in &self.peers {
             match self.release(&client, *peer)? {

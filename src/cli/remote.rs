@@ -2,6 +2,7 @@
 
 use std::env;
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::{
@@ -13,25 +14,33 @@ use crate::{
 /// process.
 const ADMIN_TOKEN: &str = "THROTTLE_ADMIN_TOKEN";
 
+/// Where the server is, unless an option says it.
+const URL: &str = "THROTTLE_URL";
+
+/// Where it is, unless anybody says anything.
+const DEFAULT_URL: &str = "http://localhost:8000";
+
 /// Which server to talk to.
 #[derive(Args, Clone, Debug)]
 pub struct Remote {
-    /// Where the server is.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "THROTTLE_URL",
-        hide_env_values = true,
-        default_value = "http://localhost:8000"
-    )]
-    pub url: ServerUrl,
+    /// Where the server is. Without it: what THROTTLE_URL says, or http://localhost:8000.
+    #[arg(long, value_name = "URL")]
+    url: Option<ServerUrl>,
 }
 
 impl Remote {
-    /// The way there.
-    pub fn client(&self) -> Client {
-        let token = env::var(ADMIN_TOKEN).ok().filter(|token| !token.is_empty());
-        Client::new(self.url.clone()).with_admin_token(token)
+    /// The way there. What is set to nothing in the environment is not set.
+    ///
+    /// # Errors
+    /// Where the environment names no URL.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let url = match (&self.url, set(URL)) {
+            (Some(url), _) => url.clone(),
+            (None, Some(url)) => url.parse().with_context(|| format!("bad {URL}"))?,
+            (None, None) => DEFAULT_URL.parse()?,
+        };
+        Ok(Client::new(url).with_admin_token(set(ADMIN_TOKEN)))
     }
 }
 
@@ -48,7 +57,8 @@ pub fn explain(client: &Client, trouble: Trouble, names: &[impl AsRef<str>]) -> 
     let known: Vec<Named> = listed.and_then(|answer| answer.json()).unwrap_or_default();
     let known: Vec<&str> = known.iter().map(|named| named.name.as_str()).collect();
     let unknown = names.iter().map(AsRef::as_ref).find(|name| !known.contains(name));
-    let unknown = unknown.unwrap_or_default();
+    // It may have come to exist meanwhile.
+    let Some(unknown) = unknown else { return trouble.into() };
     let url = client.url();
     let remedy = match nearest(unknown, known) {
         Some(near) => format!("did you mean `{near}`?"),

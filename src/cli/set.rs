@@ -65,7 +65,7 @@ impl Set {
     /// # Errors
     /// [`Trouble`], in words that say what to do.
     pub fn execute(&self) -> anyhow::Result<ExitCode> {
-        let client = self.remote.client();
+        let client = self.remote.client()?;
         let name = self.semaphore.as_str();
         let request = match self.undo {
             true => Request::new("DELETE", ["semaphores", name]),

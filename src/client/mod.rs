@@ -76,6 +76,11 @@ impl Client {
         self.server.base()
     }
 
+    /// Where it is, with credentials, for another process.
+    pub fn url_with_credentials(&self) -> &str {
+        self.server.given()
+    }
+
     /// Sends a request once, and waits for its answer for `patience` at most.
     ///
     /// # Errors

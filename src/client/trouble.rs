@@ -20,7 +20,7 @@ pub enum Trouble {
         text: String,
         /// Whether the request may have been served.
         is_sent: bool,
-        /// Whether it was a server of ours that had no answer of use for now.
+        /// Whether somebody said there that it is too early, such as a server that is full.
         is_answered: bool,
         /// For how long the server asks to be left alone.
         retry_after: Option<Duration>,
@@ -106,8 +106,9 @@ impl Trouble {
         if is_passing {
             let text = format!("{url} answered {status}: {text}");
             // What a gateway says of itself tells nothing of the server behind it.
-            let is_answered = instance.is_some();
-            return Trouble::Unreachable { text, is_sent: !is_answered, is_answered, retry_after };
+            let is_answered = instance.is_some() || retry_after.is_some();
+            let is_sent = instance.is_none();
+            return Trouble::Unreachable { text, is_sent, is_answered, retry_after };
         }
         if code.is_empty() {
             return Trouble::stranger(url, &format!("{status}: {text}"));

@@ -81,8 +81,8 @@ pub fn is_in_background() -> bool {
     false
 }
 
-/// There is nothing to guard.
-pub fn guard(_group: i32, _kill_after: Duration) {}
+/// There is nothing to guard with.
+pub fn guard(_kill_after: Duration) {}
 
 /// A command.
 #[derive(Debug)]
@@ -103,6 +103,14 @@ impl Group {
         let child = process.args(arguments).envs(environment.iter().cloned()).spawn()?;
         Ok(Group(Arc::new(Mutex::new(child))))
     }
+
+    /// Whoever uses it here knows that nothing would end the command.
+    pub fn unguarded(&self) -> Option<&io::Error> {
+        None
+    }
+
+    /// Nothing: it is ended by us alone.
+    pub fn keep_until(&mut self, _latest: Duration) {}
 
     /// Has it told when the command ends. To be called once.
     ///

@@ -1,9 +1,10 @@
 //! Groups of processes on Unix.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, ErrorKind},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
@@ -18,7 +19,7 @@ use nix::{
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::{
-    Happening, Signal, Status,
+    Happening, Signal, Status, find,
     guard::Guard,
     terminal::{Terminal, leads_session},
 };
@@ -36,13 +37,14 @@ pub struct Group {
     terminal: Terminal,
     /// Whether all of it was asked to end.
     is_terminated: bool,
-    /// Goes with the last of it.
-    _guard: Option<Guard>,
+    /// Ends all of it if we cannot; or why there is none.
+    guard: io::Result<Guard>,
 }
 
 impl Group {
     /// Starts a command in a group of its own. Should this process be killed, all of the group is
-    /// told to end, and killed after `kill_after`.
+    /// told to end, and killed after `kill_after`. A script that does not say who runs it is run by
+    /// the shell, as shells do.
     ///
     /// # Errors
     /// Where it cannot be started.
@@ -53,12 +55,37 @@ impl Group {
     ) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(ErrorKind::InvalidInput)?;
         inherit_orphans();
-        let mut process = Command::new(program);
-        process.args(arguments).envs(environment.iter().cloned()).process_group(0);
-        let id = spawn(process)?.id();
-        let leader = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
-        let guard = Guard::over(leader, kill_after).ok();
-        Ok(Group { leader, terminal: Terminal::default(), is_terminated: false, _guard: guard })
+        let mut guard = Guard::start(kill_after);
+        let prepared = |program: &OsStr, script: Option<&Path>| {
+            let mut process = Command::new(program);
+            process.args(script).args(arguments).envs(environment.iter().cloned());
+            process.process_group(0);
+            process
+        };
+        let started = match (spawn(prepared(program, None)), find(program)) {
+            (Err(error), Some(script)) if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
+                spawn(prepared(OsStr::new("/bin/sh"), Some(&script)))
+            }
+            (started, _) => started,
+        };
+        let leader = Pid::from_raw(i32::try_from(started?.id()).map_err(io::Error::other)?);
+        if let Ok(guard) = &mut guard {
+            guard.watch_over(leader);
+        }
+        Ok(Group { leader, terminal: Terminal::default(), is_terminated: false, guard })
+    }
+
+    /// Why nothing would end the command if this process were killed, where that is so.
+    pub fn unguarded(&self) -> Option<&io::Error> {
+        self.guard.as_ref().err()
+    }
+
+    /// Has all of it ended by then at the latest, even if this process is stopped or stuck; a time
+    /// of [`crate::clock::since_boot`].
+    pub fn keep_until(&mut self, latest: Duration) {
+        if let Ok(guard) = &mut self.guard {
+            guard.keep_until(latest);
+        }
     }
 
     /// Has it told what happens to the command, up to its end. To be called once.
@@ -68,16 +95,23 @@ impl Group {
     pub fn watch(&self, mut tell: impl FnMut(Happening) + Send + 'static) -> io::Result<()> {
         let leader = self.leader.as_raw();
         thread::Builder::new().name("command".to_owned()).spawn(move || {
+            let mut has_ended = false;
             loop {
                 // Any child: this process inherits the orphans of the command.
                 match wait(WaitOptions::UNTRACED) {
                     Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == leader => {
-                        happening(status).into_iter().for_each(&mut tell);
+                        let happening = happening(status);
+                        has_ended |= matches!(happening, Some(Happening::Ended(_)));
+                        happening.into_iter().for_each(&mut tell);
                     }
                     Ok(_) | Err(rustix::io::Errno::INTR) => {}
                     // There are no more children.
-                    Err(_) => return,
+                    Err(_) => break,
                 }
+            }
+            if !has_ended {
+                // Somebody else was told of its end, and how it was.
+                tell(Happening::Ended(Status::Exited(u8::MAX)));
             }
         })?;
         Ok(())
@@ -87,6 +121,9 @@ impl Group {
     pub fn tell(&mut self, signal: Signal) {
         self.is_terminated |= signal.0 == Kind::SIGTERM;
         self.send(signal.0);
+        if signal.asks_for_the_end() {
+            self.tell_guard();
+        }
     }
 
     /// Asks all of it to end, also what is stopped. Only once: many programs take a second request
@@ -95,8 +132,15 @@ impl Group {
         if !self.is_terminated {
             self.is_terminated = true;
             self.send(Kind::SIGTERM);
+            self.tell_guard();
         }
         self.send(Kind::SIGCONT);
+    }
+
+    fn tell_guard(&mut self) {
+        if let Ok(guard) = &mut self.guard {
+            guard.is_told();
+        }
     }
 
     /// Ends all of it.

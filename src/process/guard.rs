@@ -1,12 +1,13 @@
-//! What sees to it that a command does not outlive us, should we be killed: a small process that
-//! holds one end of a pipe. When the other end closes without a word, it ends the command.
+//! What sees to it that a command does not outlive its lease, should we be killed, stopped or stuck:
+//! a small process that is told by a pipe what it guards, and until when.
 
 use std::{
     env,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{ChildStdin, Command, Stdio},
+    process::{self, ChildStdin, Command, Stdio},
+    sync::mpsc::{RecvTimeoutError, channel},
     thread,
     time::Duration,
 };
@@ -16,19 +17,24 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::clock;
+
 /// How often to look whether the command has ended.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The clock is looked at this often at least: waiting may stand still while the machine sleeps.
+const NAP: Duration = Duration::from_secs(1);
 
 /// Our end. To be dropped once the command has ended, or need not end.
 #[derive(Debug)]
 pub struct Guard(ChildStdin);
 
 impl Guard {
-    /// Starts one over a group of processes.
+    /// Starts one that guards nothing yet.
     ///
     /// # Errors
-    /// Where it cannot be started. The command then outlives us if we are killed.
-    pub fn over(group: Pid, kill_after: Duration) -> io::Result<Self> {
+    /// Where it cannot be started.
+    pub fn start(kill_after: Duration) -> io::Result<Self> {
         // This very program, also if its file was replaced meanwhile.
         let ourselves = match Path::new("/proc/self/exe") {
             ourselves if ourselves.exists() => ourselves.to_owned(),
@@ -40,7 +46,8 @@ impl Guard {
         let spawned = Command::new(ourselves)
             .arg0("throttle")
             .arg("guard")
-            .args([group.to_string(), kill_after.as_millis().to_string()])
+            // The first is for people who list processes.
+            .args([process::id().to_string(), kill_after.as_millis().to_string()])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -53,31 +60,73 @@ impl Guard {
         let _ = before.thread_set_mask();
         spawned?.stdin.take().map(Guard).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
+
+    /// Has it guard a group of processes.
+    pub fn watch_over(&mut self, group: Pid) {
+        self.say(&format!("group {group}"));
+    }
+
+    /// Has it end the group by then at the latest, a time of [`clock::since_boot`].
+    pub fn keep_until(&mut self, latest: Duration) {
+        self.say(&format!("until {}", latest.as_millis()));
+    }
+
+    /// Tells it that the group was asked to end, and needs not be asked again.
+    pub fn is_told(&mut self) {
+        self.say("told");
+    }
+
+    fn say(&mut self, line: &str) {
+        // If it has gone already, so be it.
+        let _ = self.0.write_all(format!("{line}\n").as_bytes());
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // If it has gone already, so be it.
-        let _ = self.0.write_all(b".");
+        self.say("done");
     }
 }
 
-/// What the guard does: waits for the other end of its standard input, and ends the group if that
-/// closes without a word.
-pub fn guard(group: i32, kill_after: Duration) {
-    // Process 1, or everybody, is nobody's command.
-    if group <= 1 {
-        return;
+/// What the guard does: ends the group once its time is over, or its standard input closes without
+/// a word.
+pub fn guard(kill_after: Duration) {
+    let (teller, lines) = channel();
+    let read = move || {
+        let lines = BufReader::new(io::stdin()).lines();
+        lines.map_while(Result::ok).try_for_each(|line| teller.send(line))
+    };
+    let Ok(_) = thread::Builder::new().spawn(read) else { return };
+    let mut group = None;
+    let mut latest = Duration::MAX;
+    let mut patience = kill_after;
+    loop {
+        let left = latest.saturating_sub(clock::since_boot());
+        match lines.recv_timeout(left.min(NAP)) {
+            Ok(line) => match line.split_once(' ') {
+                // Process 1, or everybody, is nobody's command.
+                Some(("group", id)) => group = id.parse().ok().filter(|id| *id > 1),
+                Some(("until", ms)) => latest = ms.parse().map_or(latest, Duration::from_millis),
+                // Whoever kills us after that has waited before.
+                None if line == "told" => patience = Duration::ZERO,
+                _ => return,
+            },
+            Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
+            Err(RecvTimeoutError::Timeout) => return end(group, Duration::ZERO),
+            Err(RecvTimeoutError::Disconnected) => return end(group, patience.min(left)),
+        }
     }
-    let mut word = [0];
-    if !matches!(io::stdin().read(&mut word), Ok(0)) {
-        return;
-    }
-    let group = Pid::from_raw(group);
+}
+
+/// Asks a group to end, and ends it.
+fn end(group: Option<i32>, patience: Duration) {
+    let Some(group) = group.map(Pid::from_raw) else { return };
     let send = |signal| killpg(group, signal).is_ok();
-    send(Signal::SIGTERM);
-    send(Signal::SIGCONT);
-    for _ in 0..kill_after.as_millis() / LOOK.as_millis() {
+    if !patience.is_zero() {
+        send(Signal::SIGTERM);
+        send(Signal::SIGCONT);
+    }
+    for _ in 0..patience.as_millis() / LOOK.as_millis() {
         thread::sleep(LOOK);
         if killpg(group, None).is_err() {
             return;

@@ -17,7 +17,7 @@ mod terminal;
 use std::{
     env,
     ffi::{OsStr, OsString},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -60,14 +60,19 @@ impl Status {
     }
 }
 
-/// Whether there is such a program, as far as can be told without starting it. What has no
-/// separator in its name is looked for where the environment says.
-pub fn is_there(program: &OsStr) -> bool {
-    let program = Path::new(program);
-    if program.components().count() != 1 || cfg!(windows) {
+/// Where a program is, as far as can be told without starting it. What has no separator in its name
+/// is looked for where the environment says.
+pub fn find(program: &OsStr) -> Option<PathBuf> {
+    let given = Path::new(program);
+    if cfg!(windows) {
         // Windows looks in further places, and for further endings.
-        return cfg!(windows) || program.exists();
+        return Some(given.to_owned());
+    }
+    if program.as_encoded_bytes().contains(&b'/') {
+        return given.exists().then(|| given.to_owned());
     }
     let path = env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-    env::split_paths(&path).any(|folder| folder.join(program).exists())
+    env::split_paths(&path)
+        .map(|folder| folder.join(given))
+        .find(|file| !program.is_empty() && file.exists())
 }

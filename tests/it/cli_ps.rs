@@ -10,6 +10,10 @@ use crate::{
     server::{Lines, Server, throttle},
 };
 
+/// What Ctrl+C sends.
+#[cfg(unix)]
+const SIGINT: i32 = 2;
+
 /// A peer with a name and labels that has asked for locks.
 fn peer(client: &Client, about: Value, acquire: Value) -> u64 {
     let mut body = json!({"expires_in": "1h", "acquire": acquire});
@@ -257,7 +261,7 @@ fn newer_server_may_say_more_and_repeat_its_pages() {
 /// A watch that is read through a pipe; returns what it printed once `enough` has been.
 #[cfg(unix)]
 fn watched(server: &Server, args: &[&str], enough: impl Fn(&str) -> bool) -> (Option<i32>, String) {
-    use std::{io::Read, process::Command};
+    use std::{io::Read, os::unix::process::ExitStatusExt, process::Command};
     let mut process = at(server, args).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = process.stdout.take().unwrap();
     let mut text = String::new();
@@ -269,7 +273,7 @@ fn watched(server: &Server, args: &[&str], enough: impl Fn(&str) -> bool) -> (Op
     }
     let kill = Command::new("kill").args(["-s", "INT", &process.id().to_string()]).status();
     assert!(kill.unwrap().success());
-    (process.wait().unwrap().code(), text)
+    (process.wait().unwrap().signal(), text)
 }
 
 #[cfg(unix)]
@@ -277,10 +281,10 @@ fn watched(server: &Server, args: &[&str], enough: impl Fn(&str) -> bool) -> (Op
 fn watch_through_a_pipe_prints_round_after_round() {
     let server = Server::with_max(5);
 
-    let (code, text) =
+    let (signal, text) =
         watched(&server, &["ps", "A", "--watch"], |text| text.matches("A: ").count() == 2);
 
-    assert_eq!(Some(130), code);
+    assert_eq!(Some(SIGINT), signal);
     let round = "A: 0 of 5 held, nobody waits, level 0\n";
     assert_eq!(format!("{round}\n{round}"), text);
 }
@@ -290,10 +294,10 @@ fn watch_through_a_pipe_prints_round_after_round() {
 fn watch_with_json_prints_a_line_a_round() {
     let server = Server::with_max(5);
 
-    let (code, text) =
+    let (signal, text) =
         watched(&server, &["ps", "--watch", "--json"], |text| text.lines().count() == 2);
 
-    assert_eq!(Some(130), code);
+    assert_eq!(Some(SIGINT), signal);
     for line in text.lines() {
         assert_eq!(server.json("/semaphores"), serde_json::from_str::<Value>(line).unwrap());
     }
@@ -330,6 +334,8 @@ fn watch_through_a_pipe_tells_of_an_outage_once_and_goes_on() {
 
 #[cfg(unix)]
 mod terminal {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use crate::{
         command::terminal,
@@ -340,7 +346,7 @@ mod terminal {
 
     fn interrupted(mut terminal: Terminal) -> String {
         terminal.press(CTRL_C);
-        assert_eq!(Some(130), terminal.wait().code());
+        assert_eq!(Some(SIGINT), terminal.wait().signal());
         terminal.raw()
     }
 

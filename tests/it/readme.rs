@@ -86,7 +86,7 @@ fn crowd_is_kept_within_bounds_as_shown() {
 fn deploy_runs_once_as_shown() {
     let server = Server::start(include_str!("../../throttle.toml"));
     let block = blocks("Use it from the shell", "bash")[2];
-    let [_, only_the_first] = block.lines().collect::<Vec<_>>()[..] else { panic!("{block}") };
+    let [only_the_first, _] = block.lines().collect::<Vec<_>>()[..] else { panic!("{block}") };
     let again = format!("#!/bin/sh\necho deployed\n[ $1 ] || {only_the_first}\n")
         .replace("deploy.sh", "deploy.sh again");
     write_script(&server, "deploy.sh", &again);
@@ -104,7 +104,8 @@ fn semaphore_of_a_cron_job_is_made_from_the_template_of_the_readme() {
     let server = Server::start(&format!("[semaphores.templates]\n{quoted}\n"));
     write_script(&server, "sync", "#!/bin/sh\necho synchronised\n");
     let (_, line) = section.split_once("*/5 * * * *").unwrap();
-    let line = line.lines().next().unwrap().replace("/usr/local/bin/sync", "./sync");
+    let line = line.lines().next().unwrap().replace("/usr/local/bin/throttle", "throttle");
+    let line = line.replace("/usr/local/bin/sync", "./sync");
 
     assert_eq!("synchronised\n", run(&server, &line));
 }

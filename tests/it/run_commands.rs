@@ -1,6 +1,7 @@
 //! `throttle run`: what the command gets, which exit code comes back, and what is refused.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
     io::{Read, Write},
@@ -10,6 +11,7 @@ use std::{
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
     },
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -33,6 +35,12 @@ fn taken() -> (Server, u64) {
     let holder = server.new_peer();
     assert_eq!(200, server.acquire(holder, "A", 1));
     (server, holder)
+}
+
+/// Writes a file.
+fn write(path: &Path, mode: u32, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Where nobody listens.
@@ -338,14 +346,9 @@ fn what_is_not_there_is_not_waited_for() {
 fn what_cannot_be_run_ends_with_126_and_leaves_nothing_behind() {
     let server = Server::with_max(1);
     let place = Place::new();
-    let files = [("plain", 0o644, "#!/bin/sh\n"), ("garbled", 0o755, "\x7fELF what is this")];
-    for (name, mode, text) in files {
-        let path = place.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    }
+    write(&place.path().join("plain"), 0o644, "#!/bin/sh\n");
 
-    for program in ["./plain", "./garbled", "/"] {
+    for program in ["./plain", "/"] {
         let mut command = run(["A", "--url", &url(&server), "--", program]);
         let ended = Ended::of(command.current_dir(place.path()));
 
@@ -360,14 +363,51 @@ fn script_whose_interpreter_is_missing_leaves_nothing_behind() {
     let server = Server::with_max(1);
     let place = Place::new();
     let path = place.path().join("script");
-    fs::write(&path, "#!/no/such/interpreter\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write(&path, 0o755, "#!/no/such/interpreter\n");
 
     let arguments = ["A", "--url", &url(&server), "--", path.to_str().unwrap()];
     let ended = Ended::of(&mut run(arguments));
 
     assert_eq!(Some(127), ended.code(), "as with a shell: {}", ended.stderr);
+    assert!(ended.stderr.contains("interpreter"), "{}", ended.stderr);
     assert_nothing_left(&server);
+}
+
+/// As shells, `xargs` and `nohup` do.
+#[test]
+fn script_that_names_no_interpreter_is_run_by_the_shell() {
+    let server = Server::with_max(1);
+    let place = Place::new();
+    write(&place.path().join("script"), 0o755, "echo \"$0\" \"$1\"\nexit 3\n");
+
+    for program in ["./script", "script"] {
+        let mut command = run(["A", "--url", &url(&server), "--", program, "a b"]);
+        let path = format!("{}:{}", place.path().display(), env::var("PATH").unwrap());
+        let ended = Ended::of(command.current_dir(place.path()).env("PATH", path));
+
+        assert_eq!(Some(3), ended.code(), "{program}: {}", ended.stderr);
+        assert!(ended.text().ends_with("script a b"), "{program}: {}", ended.text());
+    }
+}
+
+#[test]
+fn forgotten_dashes_are_what_the_message_tells_of() {
+    let ended = Ended::of(&mut run(["A", "./load.sh"]));
+
+    assert_eq!(Some(125), ended.code());
+    assert!(ended.stderr.contains("put `--` before the command"), "{}", ended.stderr);
+}
+
+#[test]
+fn variable_that_is_set_to_nothing_is_not_set() {
+    let server = Server::with_max(1);
+    let arguments = ["A", "--url", &url(&server), "--", "true"];
+    assert_eq!(Some(0), Ended::of(run(arguments).env("THROTTLE_URL", "")).code());
+
+    let nowhere = ["--timeout", "1ms", "A", "--", "true"];
+    let ended = Ended::of(run(nowhere).env("THROTTLE_URL", ""));
+
+    assert!(!ended.stderr.contains("bad THROTTLE_URL"), "{}", ended.stderr);
 }
 
 #[test]

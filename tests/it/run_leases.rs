@@ -303,6 +303,26 @@ fn command_that_ignores_sigterm_does_not_outlive_the_lease_of_a_run_that_was_kil
     assert!(last_beat < started, "side by side: {:?}", last_beat.duration_since(started));
 }
 
+/// As a debugger, or a disk that hangs.
+#[test]
+fn command_does_not_outlive_the_lease_of_a_run_that_is_stopped() {
+    let server = Server::with_max(1);
+    let place = Place::new();
+    let running = granted(&server, "A --expires-in 2s", STUBBORN, &place);
+    let leader = place.number("leader");
+    let next = pending(&server, "A", "echo > started", &place);
+
+    running.signal(Signal::SIGSTOP);
+    let ended = next.end();
+    running.signal(Signal::SIGCONT);
+
+    assert_eq!(Some(0), ended.code(), "{ended:?}");
+    let [last_beat, started] = ["beats", "started"].map(|file| place.written_at(file));
+    assert!(last_beat < started, "side by side: {:?}", last_beat.duration_since(started));
+    assert_eq!(Some(125), running.end().code());
+    await_end_of(leader);
+}
+
 /// Whoever waits for hours may find that its program was replaced meanwhile.
 #[cfg(target_os = "linux")]
 #[test]

@@ -291,6 +291,23 @@ fn second_signal_does_not_wait_for_a_server_that_hangs() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
+/// As where a terminal is closed, which tells both the shell and us.
+#[test]
+fn second_signal_right_behind_the_first_leaves_nothing_in_the_queue() {
+    let (server, _) = taken();
+
+    for _ in 0..5 {
+        let mut command = script(&server, "A", "echo started");
+        let running = Running::pending(&mut command, &server, 1);
+        running.signal(Signal::SIGTERM);
+        running.signal(Signal::SIGHUP);
+        let ended = running.end();
+
+        assert!(ended.status.signal().is_some(), "{ended:?}");
+        assert_eq!(0, waiting_for(&server, "A"));
+    }
+}
+
 /// As `nohup` has it.
 #[test]
 fn signal_that_is_ignored_from_the_start_stays_so() {

@@ -258,41 +258,62 @@ pub fn waiting_for(server: &Client, semaphore: &str) -> usize {
 
 /// All processes of a group that have not ended, one line each.
 pub fn group(leader: i32) -> Vec<String> {
-    let mut left = processes();
-    left.retain(|(group, _, _)| *group == leader);
-    left.into_iter().map(|(_, _, line)| line).collect()
+    let left = processes().into_iter().filter(|process| process.group == leader);
+    left.map(|process| process.line).collect()
 }
 
 /// Whether a process has not ended.
 pub fn is_alive(id: i32) -> bool {
-    processes().iter().any(|(_, process, _)| *process == id)
+    processes().iter().any(|process| process.id == id)
 }
 
-/// What guards the command of this group.
+/// What guards the command of this leader, while that runs.
 pub fn guards(leader: i32) -> Vec<String> {
-    let mut left = processes();
-    left.retain(|(_, _, line)| line.contains(&format!(" guard {leader} ")));
-    left.into_iter().map(|(_, _, line)| line).collect()
+    let all = processes();
+    let run = all.iter().find(|process| process.id == leader).map(|process| process.parent);
+    let of_run = |process: &Process| run.is_some() && process.guarded_run() == run;
+    all.into_iter().filter(of_run).map(|process| process.line).collect()
 }
 
-/// Group, id and line of all processes but those that have ended and are not waited for.
-fn processes() -> Vec<(i32, i32, String)> {
-    let output =
-        Command::new("ps").args(["-A", "-o", "pgid=,pid=,stat=,args="]).output().unwrap().stdout;
+/// A process that has not ended, or not been waited for.
+struct Process {
+    id: i32,
+    parent: i32,
+    group: i32,
+    line: String,
+}
+
+impl Process {
+    /// For which `throttle run` it guards a command, if it does.
+    fn guarded_run(&self) -> Option<i32> {
+        let (_, arguments) = self.line.split_once("throttle guard ")?;
+        arguments.split_whitespace().next()?.parse().ok()
+    }
+}
+
+/// All processes but those that have ended and are not waited for.
+fn processes() -> Vec<Process> {
+    let fields = ["-A", "-o", "pid=,ppid=,pgid=,stat=,args="];
+    let output = Command::new("ps").args(fields).output().unwrap().stdout;
     let text = String::from_utf8_lossy(&output);
-    let fields = |line: &str| {
+    let process = |line: &str| {
         let mut fields = line.split_whitespace();
-        let [group, process, state] = [(); 3].map(|()| fields.next().unwrap_or_default());
-        let is_there = !state.starts_with('Z') && !state.is_empty();
-        is_there.then(|| (group.parse().unwrap(), process.parse().unwrap(), line.to_owned()))
+        let mut number = || fields.next()?.parse().ok();
+        let [id, parent, group] = [number()?, number()?, number()?];
+        let is_there = !fields.next()?.starts_with('Z');
+        is_there.then(|| Process { id, parent, group, line: line.to_owned() })
     };
-    text.lines().filter_map(fields).collect()
+    text.lines().filter_map(process).collect()
 }
 
-/// Waits until nothing is left of a command and of what guards it.
+/// Waits until nothing is left of a command, and of guards whose `throttle run` has ended.
 pub fn await_end_of(leader: i32) {
     eventually("the command is gone", || group(leader).is_empty());
-    eventually("its guard is gone", || guards(leader).is_empty());
+    eventually("its guard is gone", || {
+        let all = processes();
+        let is_there = |run: i32| all.iter().any(|process| process.id == run);
+        all.iter().filter_map(Process::guarded_run).all(is_there)
+    });
 }
 
 /// The server must know of nothing, now.

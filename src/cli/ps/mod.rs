@@ -67,7 +67,8 @@ impl Ps {
     /// # Errors
     /// [`Trouble`], in words that say what to do.
     pub fn execute(&self) -> anyhow::Result<ExitCode> {
-        let question = Question { client: self.remote.client(), semaphore: self.semaphore.clone() };
+        let question =
+            Question { client: self.remote.client()?, semaphore: self.semaphore.clone() };
         let is_screen = !self.json && screen::is_there();
         let reach = if self.watch && is_screen { Reach::Some } else { Reach::All };
         let first = question.ask(reach).map_err(|trouble| question.explain(trouble))?;

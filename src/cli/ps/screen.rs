@@ -55,6 +55,15 @@ impl Screen {
         (width.saturating_sub(1).max(1), height.max(1))
     }
 
+    /// Brings back what was there before. It can be drawn on again.
+    pub fn leave(&mut self) {
+        if self.is_entered {
+            self.is_entered = false;
+            // There is no terminal any more if that fails.
+            let _ = write(LEAVE);
+        }
+    }
+
     /// Shows these lines and nothing else.
     ///
     /// # Errors
@@ -82,10 +91,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        if self.is_entered {
-            // There is no terminal any more if that fails.
-            let _ = write(LEAVE);
-        }
+        self.leave();
     }
 }
 

@@ -6,6 +6,7 @@ use std::{future, process::ExitCode, time::Duration};
 use serde_json::Value;
 use tokio::{
     runtime::Builder,
+    sync::mpsc::unbounded_channel,
     task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval},
 };
@@ -20,7 +21,7 @@ use crate::{
     client::Trouble,
     clock::Stopwatch,
     logging,
-    signals::Signals,
+    process::listen,
 };
 
 const ROUND: Duration = Duration::from_secs(1);
@@ -68,7 +69,11 @@ pub fn run(
 
 impl Watch {
     async fn rounds(&mut self) -> anyhow::Result<ExitCode> {
-        let mut signals = Signals::new()?;
+        let (teller, mut signals) = unbounded_channel();
+        // Nobody listens any more only where the process is about to end.
+        listen(move |signal| {
+            let _ = teller.send(signal);
+        })?;
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         rounds.tick().await;
@@ -83,8 +88,15 @@ impl Watch {
             };
             tokio::select! {
                 biased;
-                signal = signals.next() => {
-                    return Ok(ExitCode::from(u8::try_from(signal.exit_code).unwrap_or(1)));
+                Some(signal) = signals.recv() => {
+                    if signal.stops() {
+                        // As others have it meanwhile; it is drawn anew afterwards.
+                        self.screen.iter_mut().for_each(Screen::leave);
+                        signal.stop_ourselves();
+                    } else if signal.ends_by_default() {
+                        self.screen.iter_mut().for_each(Screen::leave);
+                        return Ok(signal.die());
+                    }
                 }
                 answer = answer => {
                     asked = None;

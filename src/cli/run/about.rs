@@ -6,10 +6,13 @@ use std::{env, ffi::OsStr, path::Path, process, str::FromStr};
 use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::process::host;
+use crate::{process::host, semaphore::breaks_lines};
 
 /// What the server takes, in letters.
 const LONGEST_TEXT: usize = 128;
+
+/// The same, of the key of a label.
+const LONGEST_KEY: usize = 32;
 
 /// One of the options: `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,9 @@ impl FromStr for Label {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (key, value) = text.split_once('=').context("a label looks like `job=nightly`")?;
         ensure!(!key.is_empty(), "a label has a key, before the `=`");
-        Ok(Label { key: key.to_owned(), value: value.to_owned() })
+        let is_short = key.chars().count() <= LONGEST_KEY;
+        ensure!(is_short, "the key of a label has {LONGEST_KEY} letters at most");
+        Ok(Label { key: readable(key)?, value: readable(value)? })
     }
 }
 
@@ -63,9 +68,17 @@ impl About {
     }
 }
 
+/// Reads a text that people are shown.
+pub fn readable(text: &str) -> anyhow::Result<String> {
+    let is_short = text.chars().count() <= LONGEST_TEXT;
+    ensure!(is_short, "it has more than {LONGEST_TEXT} letters");
+    ensure!(!text.contains(breaks_lines), "it has control characters");
+    Ok(text.to_owned())
+}
+
 /// Leaves out what the server would refuse of something that nobody has typed.
 fn clean(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(LONGEST_TEXT).collect()
+    text.chars().filter(|letter| !breaks_lines(*letter)).take(LONGEST_TEXT).collect()
 }
 
 #[cfg(test)]
@@ -102,5 +115,8 @@ mod tests {
     fn what_is_no_label_is_refused() {
         assert!("nightly".parse::<Label>().is_err());
         assert!("=nightly".parse::<Label>().is_err());
+        assert!("job=a\nb".parse::<Label>().is_err());
+        assert!(format!("job={}", "x".repeat(129)).parse::<Label>().is_err());
+        assert!(format!("{}=x", "k".repeat(33)).parse::<Label>().is_err());
     }
 }

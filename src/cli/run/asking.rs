@@ -1,6 +1,6 @@
 //! Waiting for the locks: ask, wait, ask again, and withdraw the ask if it comes to nothing.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use super::{
     backoff::Backoff,
@@ -57,7 +57,6 @@ pub struct Asking<'a> {
     progress: &'a mut Progress,
     /// `None` to wait for ever; zero not to wait at all.
     timeout: Option<Duration>,
-    began_at: Duration,
     until: Duration,
     /// Which ask is on its way. Answers to earlier ones do not count.
     number: u64,
@@ -69,6 +68,7 @@ pub struct Asking<'a> {
     is_in_doubt: bool,
     is_reached: bool,
     failures: u32,
+    failing_since: Option<Duration>,
     backoff: Backoff,
 }
 
@@ -84,7 +84,6 @@ impl<'a> Asking<'a> {
             peer,
             progress,
             timeout,
-            began_at: now,
             until: timeout.map_or(Duration::MAX, |timeout| now.saturating_add(timeout)),
             number: 0,
             sent_at: None,
@@ -93,6 +92,7 @@ impl<'a> Asking<'a> {
             is_in_doubt: false,
             is_reached: false,
             failures: 0,
+            failing_since: None,
             backoff: Backoff::default(),
         }
     }
@@ -178,6 +178,7 @@ impl<'a> Asking<'a> {
         self.is_reached = true;
         self.is_in_doubt = true;
         self.failures = 0;
+        self.failing_since = None;
         self.backoff = Backoff::default();
         self.progress.trouble = None;
         let now = clock::since_boot();
@@ -208,7 +209,8 @@ impl<'a> Asking<'a> {
         self.failures += 1;
         let is_try = self.timeout == Some(Duration::ZERO);
         let patience = if is_try { GRACE / 2 } else { FIRST_ANSWER };
-        let is_hopeless = !self.is_reached && now.saturating_sub(self.began_at) >= patience;
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let is_hopeless = !self.is_reached && now.saturating_sub(failing_since) >= patience;
         // A try is repeated once, for its connection may have been broken by chance.
         if is_hopeless || (is_try && self.failures > 1) {
             return Err(trouble);
@@ -219,7 +221,7 @@ impl<'a> Asking<'a> {
         if self.failures == 2 {
             let patience = humantime::format_duration(FIRST_ANSWER);
             let how_long = if self.is_reached { String::new() } else { format!(" for {patience}") };
-            self.progress.tell(&format!("{trouble}; still trying{how_long}"));
+            self.progress.warn(&format!("{trouble}; still trying{how_long}"));
         }
         self.progress.trouble = Some(match is_answered {
             true => trouble.to_string(),
@@ -259,7 +261,7 @@ impl<'a> Asking<'a> {
             && let Some(left) = on_its_way.and_then(|at| at.checked_sub(clock::since_boot()))
         {
             // It may have been overtaken by its withdrawal.
-            thread::sleep(left);
+            self.peer.inbox.pause(left);
             drop(give_back(self.peer, GRACE));
         }
         self.is_in_doubt = false;

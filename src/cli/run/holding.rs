@@ -79,7 +79,7 @@ impl<'a> Holding<'a> {
         kill_after: Duration,
     ) -> Self {
         let beat_at = lease.beat_at(random_share(0.8, 1.0));
-        Holding {
+        let mut holding = Holding {
             peer,
             progress,
             group,
@@ -98,7 +98,9 @@ impl<'a> Holding<'a> {
             told_to_stop: None,
             was_stopped: false,
             ended: None,
-        }
+        };
+        holding.inform_guard();
+        holding
     }
 
     /// Runs it to its end.
@@ -277,8 +279,15 @@ impl<'a> Holding<'a> {
         }
     }
 
+    /// The guard acts a little later than we do, so that it acts only where we do not.
+    fn inform_guard(&mut self) {
+        let latest = self.latest() + self.lease.length / 100;
+        self.group.keep_until(latest);
+    }
+
     fn renew(&mut self, answer: &Answer) {
         self.lease.renew(answer);
+        self.inform_guard();
         self.beat_at = self.lease.beat_at(random_share(0.8, 1.0));
         self.backoff = Backoff::default();
         self.trouble = None;
@@ -320,7 +329,10 @@ impl<'a> Holding<'a> {
     }
 
     fn on_end(&mut self, status: Status) {
-        self.ended = Some((status, clock::since_boot()));
+        let now = clock::since_boot();
+        // Where we were stopped, the guard may have ended it.
+        self.look(now);
+        self.ended = Some((status, now));
         if self.told_at.is_some() {
             // Shells have what they start in the background ignore Ctrl+C.
             self.group.terminate();

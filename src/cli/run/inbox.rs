@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
@@ -77,7 +78,12 @@ impl Inbox {
     pub fn send(&self, errand: Errand, client: &Client, request: Request, patience: Duration) {
         let (client, teller) = (client.clone(), self.sender.clone());
         let started = thread::Builder::new().name("request".to_owned()).spawn(move || {
-            let _ = teller.send(Event::Answered(errand, client.send(&request, patience)));
+            // Where there are no more threads, that is no answer to the library, but a panic.
+            let send = AssertUnwindSafe(|| client.send(&request, patience));
+            let answer = catch_unwind(send).unwrap_or_else(|_| {
+                Err(Trouble::not_sent("a request failed, for want of threads or memory".to_owned()))
+            });
+            let _ = teller.send(Event::Answered(errand, answer));
         });
         if let Err(error) = started {
             let text = format!("no thread for a request: {error}");
@@ -99,6 +105,22 @@ impl Inbox {
         let _ = thread::Builder::new().name("place".to_owned()).spawn(move || {
             let _ = teller.send(Event::Place(Place::find(&client, peer, &names)));
         });
+    }
+
+    /// Waits; what happens meanwhile is kept for later.
+    pub fn pause(&self, length: Duration) {
+        let until = clock::since_boot() + length;
+        let mut kept = Vec::new();
+        while clock::since_boot() < until {
+            let event = self.next(until);
+            let is_urgent =
+                matches!(event, Some(Event::Signal(signal)) if signal.asks_for_the_end());
+            kept.extend(event);
+            if is_urgent {
+                break;
+            }
+        }
+        kept.into_iter().for_each(|event| self.put_back(event));
     }
 
     /// The next thing that happens; `None` once it is `until`, and now and then before.

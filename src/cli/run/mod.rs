@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     clock,
-    process::{Group, is_there},
+    process::{Group, find},
 };
 
 /// The time is over, or it is not free at once.
@@ -54,6 +54,9 @@ const NOT_FOUND: u8 = 127;
 
 /// A lease must leave time for heartbeats.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
+/// Nobody waits for longer for what a dead machine has left behind.
+const LONGEST_LEASE: Duration = Duration::from_secs(31_557_600);
 
 /// How long giving back is tried at the end.
 const GIVING_BACK: Duration = Duration::from_secs(5);
@@ -78,7 +81,7 @@ pub struct Run {
     remote: Remote,
 
     /// How long to wait for the locks, such as `10m`. Without it: for ever.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 
     /// Do not wait: run the command only if all of it is free at once.
@@ -92,11 +95,11 @@ pub struct Run {
 
     /// The time between SIGTERM and SIGKILL where the command has to end as the lease is lost; no
     /// longer than a sixth of the lease.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     kill_after: Duration,
 
     /// What the server shows people. Without it: `PROGRAM@HOST`.
-    #[arg(long)]
+    #[arg(long, value_parser = about::readable)]
     name: Option<String>,
 
     /// A label that the server shows, such as `job=nightly`, beside `host`, `pid` and `user`. Can
@@ -133,15 +136,16 @@ impl Run {
 
     fn run(&self, progress: &mut Progress) -> anyhow::Result<ExitCode> {
         let locks = Locks::new(&self.locks)?;
-        let Some(program) = self.command.first().filter(|program| is_there(program)) else {
+        let Some(program) = self.command.first().filter(|program| find(program).is_some()) else {
             // Better now than after hours in a queue.
             return Ok(self.not_started(&ErrorKind::NotFound.into(), progress));
         };
+        let client = self.remote.client()?;
         let about = About::of(program, self.name.as_deref(), &self.labels);
         let inbox = Inbox::open().context("cannot listen for signals")?;
         let now = clock::since_boot();
         progress.begin(locks.to_string(), now);
-        let mut peer = Peer::new(self.remote.client(), inbox, locks, about, self.expires_in);
+        let mut peer = Peer::new(client, inbox, locks, about, self.expires_in);
         let timeout = if self.if_free { Some(Duration::ZERO) } else { self.timeout };
         let outcome = Asking::new(&mut peer, progress, timeout, now).until_granted();
         let outcome = outcome
@@ -167,7 +171,7 @@ impl Run {
         let environment = [
             ("THROTTLE_TOKEN", token.map(|token| token.to_string()).unwrap_or_default()),
             ("THROTTLE_PEER", peer.id.to_string()),
-            ("THROTTLE_URL", self.remote.url.given().to_owned()),
+            ("THROTTLE_URL", peer.client.url_with_credentials().to_owned()),
         ];
         // A short lease leaves less time for a peaceful end.
         let kill_after = self.kill_after.min(self.expires_in / 6);
@@ -182,6 +186,11 @@ impl Run {
             group.kill();
             self.give_back(peer, progress, &lease);
             return Err(error).context("cannot watch over the command");
+        }
+        if let Some(error) = group.unguarded() {
+            progress.warn(&format!(
+                "the command will go on if `throttle run` is killed, for want of a guard: {error}"
+            ));
         }
         let holding = Holding::new(peer, progress, group, (lease, token), kill_after);
         let Ended { status, loss, lease, is_restoring } = holding.until_ended();
@@ -223,6 +232,9 @@ impl Run {
     fn not_started(&self, error: &io::Error, progress: &mut Progress) -> ExitCode {
         let program = self.command.first().map(PathBuf::from).unwrap_or_default();
         let (code, why) = match error.kind() {
+            ErrorKind::NotFound if find(program.as_os_str()).is_some() => {
+                (NOT_FOUND, "the interpreter that its first line names is not there".to_owned())
+            }
             ErrorKind::NotFound => (NOT_FOUND, "there is no such program".to_owned()),
             _ => (NOT_RUNNABLE, error.to_string()),
         };
@@ -249,10 +261,18 @@ fn await_restore(peer: &Peer) {
     }
 }
 
+/// Reads a duration.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let is_bare = text != "0" && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    ensure!(!is_bare || text.is_empty(), "a duration needs a unit, such as `{text}s` or `{text}m`");
+    humantime::parse_duration(text).with_context(|| "a duration looks like `90s` or `1h 30m`")
+}
+
 /// Reads the length of a lease.
 fn lease(text: &str) -> anyhow::Result<Duration> {
-    let length = humantime::parse_duration(text)?;
-    let shortest = humantime::format_duration(SHORTEST_LEASE);
+    let length = duration(text)?;
+    let [shortest, longest] = [SHORTEST_LEASE, LONGEST_LEASE].map(humantime::format_duration);
     ensure!(length >= SHORTEST_LEASE, "a lease lasts {shortest} at least");
+    ensure!(length <= LONGEST_LEASE, "a lease lasts {longest} at most");
     Ok(length)
 }
