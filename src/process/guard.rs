@@ -1,5 +1,5 @@
-//! What sees to it that a command does not outlive its lease, should we be killed, stopped or stuck:
-//! a small process that is told by a pipe what it guards, and until when.
+//! What sees to it that a command does not outlive its lease, should we be killed, stopped or
+//! stuck: a small process that is told by a pipe what it guards, and until when.
 
 use std::{
     env,
