@@ -7,9 +7,6 @@ use ureq::{Body, http::Response};
 
 use crate::clock;
 
-/// Whoever answers more than this is no server of ours.
-const LONGEST: u64 = 1 << 30;
-
 /// An answer, of whatever status.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -35,14 +32,18 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn read(response: Response<Body>, sent_at: Duration) -> Result<Self, ureq::Error> {
+    pub(super) fn read(
+        response: Response<Body>,
+        sent_at: Duration,
+        longest: u64,
+    ) -> Result<Self, ureq::Error> {
         let (parts, mut body) = response.into_parts();
         let header = |name: &str| parts.headers.get(name)?.to_str().ok();
         let number = |name: &str| header(name)?.parse::<u64>().ok();
         let expires_in = header("throttle-expires-in").and_then(|text| text.strip_suffix("ms"));
         let content_type = header("content-type").unwrap_or_default();
         let is_problem = content_type.starts_with("application/problem+json");
-        let read = body.with_config().limit(LONGEST).lossy_utf8(true).read_to_string()?;
+        let read = body.with_config().limit(longest).lossy_utf8(true).read_to_string()?;
         Ok(Answer {
             status: parts.status.as_u16(),
             body: read,

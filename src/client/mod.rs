@@ -23,6 +23,10 @@ pub const REPLY: Duration = Duration::from_secs(10);
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Whoever answers more than this is no server of ours, in bytes. Lists are longer.
+const LONGEST: u64 = 64 << 10;
+const LONGEST_LIST: u64 = 256 << 20;
+
 /// Refusals come with a code then.
 const ACCEPTED: &str = "application/problem+json, */*";
 
@@ -90,7 +94,8 @@ impl Client {
         let response = self
             .exchange(request, patience)
             .map_err(|error| Trouble::no_answer(self.url(), &error, patience))?;
-        let answer = Answer::read(response, sent_at);
+        let longest = if request.method == "GET" { LONGEST_LIST } else { LONGEST };
+        let answer = Answer::read(response, sent_at, longest);
         let answer = answer.map_err(|error| Trouble::no_answer(self.url(), &error, patience))?;
         if answer.is_good() { Ok(answer) } else { Err(Trouble::refused(self.url(), answer)) }
     }

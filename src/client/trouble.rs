@@ -79,6 +79,9 @@ impl Trouble {
             ureq::Error::Http(_) | ureq::Error::BadUri(_) => {
                 return Trouble::Hopeless(format!("cannot ask {url}: {error}"));
             }
+            ureq::Error::BodyExceedsLimit(_) => {
+                return Trouble::stranger(url, "it does not end");
+            }
             ureq::Error::Io(error) if BROKEN.contains(&error.kind()) => {
                 format!("the connection to {url} broke")
             }
@@ -143,6 +146,11 @@ impl Trouble {
             Trouble::Unreachable { retry_after, .. } => *retry_after,
             Trouble::Refused { .. } | Trouble::Hopeless(_) => None,
         }
+    }
+
+    /// Whether it was something else that answered there, such as a gateway.
+    pub fn is_of_stranger(&self) -> bool {
+        self.is("")
     }
 
     /// Whether the server refused it for this reason.

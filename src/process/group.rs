@@ -13,7 +13,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::signal::{Signal as Kind, killpg},
+    sys::signal::Signal as Kind,
     unistd::{Pid, gethostname},
 };
 use rustix::process::{WaitOptions, WaitStatus, wait};
@@ -21,6 +21,7 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 use super::{
     Happening, Signal, Status, find,
     guard::Guard,
+    members::Members,
     terminal::{Terminal, leads_session},
 };
 
@@ -29,11 +30,11 @@ pub fn host() -> Option<String> {
     gethostname().ok()?.into_string().ok()
 }
 
-/// A command and all that it starts, unless that leaves its group.
+/// A command and all that it starts, but for what has a session of its own.
 #[derive(Debug)]
 pub struct Group {
-    /// Its first process, whose id is that of the group.
-    leader: Pid,
+    /// The group, whose id is that of its first process, and what has left it.
+    members: Members,
     terminal: Terminal,
     /// Whether all of it was asked to end.
     is_terminated: bool,
@@ -44,7 +45,8 @@ pub struct Group {
 impl Group {
     /// Starts a command in a group of its own. Should this process be killed, all of the group is
     /// told to end, and killed after `kill_after`. A script that does not say who runs it is run by
-    /// the shell, as shells do.
+    /// the shell, as shells do. The first variable of the environment must differ from that of all
+    /// other commands.
     ///
     /// # Errors
     /// Where it cannot be started.
@@ -68,11 +70,13 @@ impl Group {
             }
             (started, _) => started,
         };
-        let leader = Pid::from_raw(i32::try_from(started?.id()).map_err(io::Error::other)?);
+        let group = Pid::from_raw(i32::try_from(started?.id()).map_err(io::Error::other)?);
+        let mark = environment.first().map(|(name, value)| format!("{name}={value}"));
+        let members = Members { group, mark: mark.unwrap_or_default() };
         if let Ok(guard) = &mut guard {
-            guard.watch_over(leader);
+            guard.watch_over(&members);
         }
-        Ok(Group { leader, terminal: Terminal::default(), is_terminated: false, guard })
+        Ok(Group { members, terminal: Terminal::default(), is_terminated: false, guard })
     }
 
     /// Why nothing would end the command if this process were killed, where that is so.
@@ -93,7 +97,7 @@ impl Group {
     /// # Errors
     /// Where no thread can be started.
     pub fn watch(&self, mut tell: impl FnMut(Happening) + Send + 'static) -> io::Result<()> {
-        let leader = self.leader.as_raw();
+        let leader = self.members.group.as_raw();
         thread::Builder::new().name("command".to_owned()).spawn(move || {
             let mut has_ended = false;
             loop {
@@ -120,7 +124,7 @@ impl Group {
     /// Sends a signal to all of it; quiet where nothing is left.
     pub fn tell(&mut self, signal: Signal) {
         self.is_terminated |= signal.0 == Kind::SIGTERM;
-        self.send(signal.0);
+        self.members.send(signal.0);
         if signal.asks_for_the_end() {
             self.tell_guard();
         }
@@ -131,10 +135,10 @@ impl Group {
     pub fn terminate(&mut self) {
         if !self.is_terminated {
             self.is_terminated = true;
-            self.send(Kind::SIGTERM);
+            self.members.send(Kind::SIGTERM);
             self.tell_guard();
         }
-        self.send(Kind::SIGCONT);
+        self.members.send(Kind::SIGCONT);
     }
 
     fn tell_guard(&mut self) {
@@ -145,12 +149,12 @@ impl Group {
 
     /// Ends all of it.
     pub fn kill(&self) {
-        self.send(Kind::SIGKILL);
+        self.members.send(Kind::SIGKILL);
     }
 
     /// Whether nothing of it is left.
     pub fn is_gone(&self) -> bool {
-        killpg(self.leader, None) == Err(Errno::ESRCH)
+        self.members.are_gone()
     }
 
     /// What is to be done after it was stopped. If it only wanted the terminal, it gets it and goes
@@ -159,7 +163,7 @@ impl Group {
     ///
     /// Returns whether it is to be resumed.
     pub fn follow_stop(&mut self, signal: Signal) -> bool {
-        if signal.asks_for_terminal() && self.terminal.lend(self.leader) {
+        if signal.asks_for_terminal() && self.terminal.lend(self.members.group) {
             return true;
         }
         if signal.stops() && leads_session() {
@@ -173,12 +177,7 @@ impl Group {
     /// Resumes it, with the terminal if it had that.
     pub fn resume(&mut self) {
         self.terminal.lend_again();
-        self.send(Kind::SIGCONT);
-    }
-
-    fn send(&self, kind: Kind) {
-        // What has ended needs no signals.
-        let _ = killpg(self.leader, kind);
+        self.members.send(Kind::SIGCONT);
     }
 }
 

@@ -13,10 +13,11 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{SigSet, SigmaskHow, Signal, killpg},
+    sys::signal::{SigSet, SigmaskHow, Signal},
     unistd::Pid,
 };
 
+use super::members::Members;
 use crate::clock;
 
 /// How often to look whether the command has ended.
@@ -61,9 +62,9 @@ impl Guard {
         spawned?.stdin.take().map(Guard).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Has it guard a group of processes.
-    pub fn watch_over(&mut self, group: Pid) {
-        self.say(&format!("group {group}"));
+    /// Has it guard a command.
+    pub fn watch_over(&mut self, Members { group, mark }: &Members) {
+        self.say(&format!("group {group} {mark}"));
     }
 
     /// Has it end the group by then at the latest, a time of [`clock::since_boot`].
@@ -97,40 +98,47 @@ pub fn guard(kill_after: Duration) {
         lines.map_while(Result::ok).try_for_each(|line| teller.send(line))
     };
     let Ok(_) = thread::Builder::new().spawn(read) else { return };
-    let mut group = None;
+    let mut members = None;
     let mut latest = Duration::MAX;
     let mut patience = kill_after;
     loop {
         let left = latest.saturating_sub(clock::since_boot());
         match lines.recv_timeout(left.min(NAP)) {
             Ok(line) => match line.split_once(' ') {
-                // Process 1, or everybody, is nobody's command.
-                Some(("group", id)) => group = id.parse().ok().filter(|id| *id > 1),
+                Some(("group", rest)) => members = parse(rest),
                 Some(("until", ms)) => latest = ms.parse().map_or(latest, Duration::from_millis),
                 // Whoever kills us after that has waited before.
                 None if line == "told" => patience = Duration::ZERO,
                 _ => return,
             },
             Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
-            Err(RecvTimeoutError::Timeout) => return end(group, Duration::ZERO),
-            Err(RecvTimeoutError::Disconnected) => return end(group, patience.min(left)),
+            Err(RecvTimeoutError::Timeout) => return end(members, Duration::ZERO),
+            Err(RecvTimeoutError::Disconnected) => return end(members, patience.min(left)),
         }
     }
 }
 
-/// Asks a group to end, and ends it.
-fn end(group: Option<i32>, patience: Duration) {
-    let Some(group) = group.map(Pid::from_raw) else { return };
-    let send = |signal| killpg(group, signal).is_ok();
+/// What is guarded, as [`Guard::watch_over`] says it.
+fn parse(text: &str) -> Option<Members> {
+    let (group, mark) = text.split_once(' ')?;
+    // Process 1, or everybody, is nobody's command.
+    let group = group.parse().ok().filter(|group| *group > 1)?;
+    Some(Members { group: Pid::from_raw(group), mark: mark.to_owned() })
+}
+
+/// Asks a command to end, and ends it.
+fn end(members: Option<Members>, patience: Duration) {
+    let Some(members) = members else { return };
     if !patience.is_zero() {
-        send(Signal::SIGTERM);
-        send(Signal::SIGCONT);
+        members.send(Signal::SIGTERM);
+        members.send(Signal::SIGCONT);
     }
-    for _ in 0..patience.as_millis() / LOOK.as_millis() {
+    let until = clock::since_boot().saturating_add(patience);
+    while clock::since_boot() < until {
         thread::sleep(LOOK);
-        if killpg(group, None).is_err() {
+        if members.are_gone() {
             return;
         }
     }
-    send(Signal::SIGKILL);
+    members.send(Signal::SIGKILL);
 }

@@ -10,6 +10,8 @@ mod group;
 #[cfg(unix)]
 mod guard;
 #[cfg(unix)]
+mod members;
+#[cfg(unix)]
 mod signal;
 #[cfg(unix)]
 mod terminal;

@@ -281,6 +281,28 @@ fn whoever_is_no_server_of_ours_is_found_out() {
     }
 }
 
+/// Whatever a server says again and again, the time is over at some point.
+#[test]
+fn timeout_counts_whatever_is_answered() {
+    let refused = |code: &str| {
+        let problem = json!({"detail": "no", "code": code, "status": 400}).to_string();
+        let length = problem.len();
+        let head = "HTTP/1.1 400 Bad Request\r\nThrottle-Instance: 1\r\nConnection: close";
+        let kind = "Content-Type: application/problem+json";
+        format!("{head}\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{problem}")
+    };
+
+    for code in ["unknown_peer", "peer_exists"] {
+        let url = url_of_stranger(refused(code).leak());
+        let start = Instant::now();
+        let arguments = ["A", "--timeout", "500ms", "--url", &url, "--", "echo", "started"];
+        let ended = Ended::of(&mut run(arguments));
+
+        assert_eq!((Some(124), ""), (ended.code(), ended.text()), "{code}: {}", ended.stderr);
+        assert!(start.elapsed() < Duration::from_secs(6), "{code}: {:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn what_run_does_not_understand_ends_with_125() {
     let dead = dead_url();

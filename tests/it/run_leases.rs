@@ -323,6 +323,25 @@ fn command_does_not_outlive_the_lease_of_a_run_that_is_stopped() {
     await_end_of(leader);
 }
 
+/// A pipe that nobody reads, as of a logger that hangs.
+#[test]
+fn standard_error_that_nobody_reads_holds_up_nothing() {
+    let server = Server::with_max(1);
+    let place = Place::new();
+    let full = "(while :; do echo x; done) >&2 & sleep 0.5; kill $!; echo $$ > leader; echo in; sleep 1000";
+    let mut command = script(&server, "A --expires-in 2s", full);
+    command.current_dir(place.path()).stderr(Stdio::piped());
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    place.await_file("leader");
+    let peer = holder(&server);
+
+    server.delete(&format!("/peers/{peer}"));
+    eventually("it ends", || process.try_wait().unwrap().is_some());
+
+    assert_eq!(Some(125), process.wait().unwrap().code());
+    await_end_of(place.number("leader"));
+}
+
 /// Whoever waits for hours may find that its program was replaced meanwhile.
 #[cfg(target_os = "linux")]
 #[test]

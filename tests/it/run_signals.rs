@@ -291,6 +291,33 @@ fn second_signal_does_not_wait_for_a_server_that_hangs() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
+/// `timeout` makes a group of its own for what it runs, and so do shells with job control.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_has_left_the_group_gets_the_signal_too() {
+    let server = Server::with_max(1);
+    let strays = [
+        "timeout 1000 sh -c 'echo $$ > stray; echo in; sleep 1000; :'; :",
+        "bash -c 'set -m; sh -c \"echo \\$\\$ > stray; echo in; sleep 1000; :\" & wait'; :",
+    ];
+
+    for (text, killed) in strays.into_iter().flat_map(|text| [(text, false), (text, true)]) {
+        let place = Place::new();
+        let (mut running, leader) = granted(&server, "A --expires-in 3s", text, &place);
+        let stray = place.number("stray");
+
+        running.signal(if killed { Signal::SIGKILL } else { Signal::SIGTERM });
+        running.status();
+
+        if killed {
+            eventually("the guard ends it", || !is_alive(stray));
+        }
+        assert!(!is_alive(stray), "{text}");
+        await_end_of(leader);
+        eventually("the lock is free", || server.remainder("A") == 1);
+    }
+}
+
 /// As where a terminal is closed, which tells both the shell and us.
 #[test]
 fn second_signal_right_behind_the_first_leaves_nothing_in_the_queue() {

@@ -33,6 +33,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// shuts down.
 const HASTE: Duration = Duration::from_millis(100);
 
+/// So often a grant may come so late that its lease is nearly over.
+const MOST_LATE_GRANTS: u32 = 3;
+
 /// What was sent so short ago may reach the server after its own withdrawal.
 const JUST_NOW: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,7 @@ pub struct Asking<'a> {
     is_in_doubt: bool,
     is_reached: bool,
     failures: u32,
+    late_grants: u32,
     failing_since: Option<Duration>,
     backoff: Backoff,
 }
@@ -92,6 +96,7 @@ impl<'a> Asking<'a> {
             is_in_doubt: false,
             is_reached: false,
             failures: 0,
+            late_grants: 0,
             failing_since: None,
             backoff: Backoff::default(),
         }
@@ -135,6 +140,7 @@ impl<'a> Asking<'a> {
                 }
                 Some(Event::Place(place)) => {
                     self.progress.place = place;
+                    self.look_at = clock::since_boot() + LOOK;
                     None
                 }
                 _ => None,
@@ -162,7 +168,8 @@ impl<'a> Asking<'a> {
     /// Shows people how it stands. Returns when to look again.
     fn show(&mut self, now: Duration) -> Duration {
         if self.progress.is_shown() && self.is_reached && now >= self.look_at {
-            self.look_at = now + LOOK;
+            // Not before there is an answer.
+            self.look_at = Duration::MAX;
             let Peer { inbox, client, id, locks, .. } = &*self.peer;
             inbox.look_for_place(client, *id, locks.names());
         }
@@ -173,36 +180,54 @@ impl<'a> Asking<'a> {
         let is_ours = answer.body == self.peer.id.to_string() && answer.instance.is_some();
         let is_complete = answer.status == 202 || answer.token.is_some();
         if !is_ours || !is_complete {
-            return Err(Trouble::stranger(self.peer.client.url(), &answer.body));
+            let stranger = Trouble::stranger(self.peer.client.url(), &answer.body);
+            return self.on_trouble(stranger);
         }
         self.is_reached = true;
         self.is_in_doubt = true;
         self.failures = 0;
         self.failing_since = None;
-        self.backoff = Backoff::default();
         self.progress.trouble = None;
         let now = clock::since_boot();
         if answer.status == 202 {
             let is_early = now.saturating_sub(answer.sent_at) < HASTE;
-            self.ask_at = if is_early { now + HASTE } else { now };
-            return Ok((now >= self.until).then_some(Outcome::TooLate));
+            self.backoff = Backoff::default();
+            return Ok(self.ask_again(now, if is_early { HASTE } else { Duration::ZERO }));
         }
         let lease = Lease::begun(self.peer.length, answer);
-        if lease.left(now) < self.peer.length / 4 {
-            // The answer was on its way for too long, or we were stopped; it is about to be taken
-            // away from us.
-            self.withdraw();
-            self.peer.begin_anew();
-            self.ask_at = now;
-            return Ok(None);
+        if lease.left(now) >= self.peer.length / 4 {
+            return Ok(Some(Outcome::Granted(lease, answer.token)));
         }
-        Ok(Some(Outcome::Granted(lease, answer.token)))
+        // The answer was on its way for too long, or we were stopped. To ask again renews the lease
+        // of what we have, or takes it anew.
+        self.late_grants += 1;
+        if self.late_grants > MOST_LATE_GRANTS {
+            let (url, length) = (self.peer.client.url(), self.peer.length);
+            let length = humantime::format_duration(length);
+            return Err(Trouble::Hopeless(format!(
+                "the answers of {url} take too long for a lease of {length}: choose a longer one \
+                 with --expires-in"
+            )));
+        }
+        let pause = self.backoff.next(None);
+        Ok(self.ask_again(now, pause))
+    }
+
+    /// Asks again after a pause, unless the time is over.
+    fn ask_again(&mut self, now: Duration, pause: Duration) -> Option<Outcome> {
+        self.ask_at = now + pause;
+        (now >= self.until).then_some(Outcome::TooLate)
     }
 
     fn on_trouble(&mut self, trouble: Trouble) -> Result<Option<Outcome>, Trouble> {
         let now = clock::since_boot();
-        let Trouble::Unreachable { is_sent, is_answered, retry_after, .. } = trouble else {
-            return self.on_refusal(trouble, now);
+        let (is_sent, is_answered, retry_after) = match trouble {
+            Trouble::Unreachable { is_sent, is_answered, retry_after, .. } => {
+                (is_sent, is_answered, retry_after)
+            }
+            // A gateway, while the server behind it is restarted.
+            _ if trouble.is_of_stranger() && self.is_reached => (true, false, None),
+            _ => return self.on_refusal(trouble, now),
         };
         self.is_in_doubt |= is_sent;
         self.is_reached |= is_answered;
@@ -219,9 +244,7 @@ impl<'a> Asking<'a> {
             return if self.is_reached { Ok(Some(Outcome::TooLate)) } else { Err(trouble) };
         }
         if self.failures == 2 {
-            let patience = humantime::format_duration(FIRST_ANSWER);
-            let how_long = if self.is_reached { String::new() } else { format!(" for {patience}") };
-            self.progress.warn(&format!("{trouble}; still trying{how_long}"));
+            self.progress.warn(&format!("{trouble}; still trying"));
         }
         self.progress.trouble = Some(match is_answered {
             true => trouble.to_string(),
@@ -243,8 +266,8 @@ impl<'a> Asking<'a> {
                 self.withdraw();
                 self.peer.begin_anew();
             }
-            self.ask_at = now + HASTE;
-            return Ok(None);
+            let pause = self.backoff.next(None);
+            return Ok(self.ask_again(now, pause));
         }
         Err(trouble)
     }

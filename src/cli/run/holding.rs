@@ -137,8 +137,9 @@ impl<'a> Holding<'a> {
             self.lose(reason, now);
         }
         self.warn(now);
-        if self.killed_at.is_none() && self.kill_at().is_some_and(|kill_at| now >= kill_at) {
-            self.killed_at = Some(now);
+        if self.killed_at.is_some() || self.kill_at().is_some_and(|kill_at| now >= kill_at) {
+            self.killed_at.get_or_insert(now);
+            // Again and again, as it may start others meanwhile.
             self.group.kill();
         }
     }
@@ -226,7 +227,7 @@ impl<'a> Holding<'a> {
         self.on_its_way = None;
         let now = clock::since_boot();
         match answer {
-            Ok(answer) if answer.body == "Ok" => self.renew(&answer),
+            Ok(answer) if is_ok(&answer) => self.renew(&answer),
             Ok(answer) => {
                 let url = self.peer.client.url();
                 self.fail(&Trouble::stranger(url, &answer.body), None, now);
@@ -251,14 +252,14 @@ impl<'a> Holding<'a> {
         self.on_its_way = None;
         let now = clock::since_boot();
         match answer {
-            Ok(answer) if answer.body != "Ok" => {
-                let url = self.peer.client.url();
-                self.fail(&Trouble::stranger(url, &answer.body), None, now);
-            }
-            Ok(answer) => {
+            Ok(answer) if is_ok(&answer) => {
+                self.renew(&answer);
                 let (locks, url) = (&self.peer.locks, self.peer.client.url());
                 self.progress.tell(&format!("restored {locks} after a restart of {url}"));
-                self.renew(&answer);
+            }
+            Ok(answer) => {
+                let url = self.peer.client.url();
+                self.fail(&Trouble::stranger(url, &answer.body), None, now);
             }
             // The clock of the server was set back: what is held matters more than its token.
             Err(trouble) if trouble.is("bad_token") && self.token.is_some() => {
@@ -267,7 +268,7 @@ impl<'a> Holding<'a> {
             }
             // It exists already; the next heartbeat tells more.
             Err(trouble) if trouble.is("restore_conflict") => self.fail(&trouble, None, now),
-            Err(trouble @ Trouble::Refused { .. }) => {
+            Err(trouble @ Trouble::Refused { .. }) if !trouble.is_of_stranger() => {
                 self.beat_at = Duration::MAX;
                 let reason = format!("it cannot be restored after a restart: {trouble}");
                 self.lose(reason, now);
@@ -305,14 +306,14 @@ impl<'a> Holding<'a> {
         if self.loss.is_some() || self.ended.is_some() {
             return;
         }
-        let locks = &self.peer.locks;
-        self.progress.warn(&format!("lost {locks}, ending the command: {reason}"));
-        self.loss = Some(reason);
         self.told_at = Some(now);
         // If it was stopped for long, there is no time left to ask.
         if !self.lease.left(now).is_zero() {
             self.group.terminate();
         }
+        let locks = &self.peer.locks;
+        self.progress.warn(&format!("lost {locks}, ending the command: {reason}"));
+        self.loss = Some(reason);
     }
 
     fn on_signal(&mut self, signal: Signal) {
@@ -354,6 +355,11 @@ impl<'a> Holding<'a> {
             }
         }
     }
+}
+
+/// Whether a server of ours says so, and not some page of health in front of it.
+fn is_ok(answer: &Answer) -> bool {
+    answer.body == "Ok" && answer.instance.is_some()
 }
 
 fn whole_seconds(duration: Duration) -> humantime::FormattedDuration {

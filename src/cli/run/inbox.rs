@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
@@ -18,6 +18,9 @@ use crate::{
 
 /// The clock is looked at this often at least: waiting may stand still while the machine sleeps.
 const NAP: Duration = Duration::from_secs(1);
+
+/// What threads are called that send a request.
+const REQUEST: &str = "request";
 
 /// What was asked of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,13 @@ impl Inbox {
     pub fn open() -> io::Result<Self> {
         let (sender, receiver) = channel();
         let teller = sender.clone();
+        // The library panics where there are no more threads, which is told in other words.
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if thread::current().name() != Some(REQUEST) {
+                usual(panic);
+            }
+        }));
         // Nobody listens any more only where the process is about to end.
         listen(move |signal| drop(teller.send(Event::Signal(signal))))?;
         Ok(Inbox { sender, receiver })
@@ -77,7 +87,7 @@ impl Inbox {
     /// Sends a request, whose answer arrives later.
     pub fn send(&self, errand: Errand, client: &Client, request: Request, patience: Duration) {
         let (client, teller) = (client.clone(), self.sender.clone());
-        let started = thread::Builder::new().name("request".to_owned()).spawn(move || {
+        let started = thread::Builder::new().name(REQUEST.to_owned()).spawn(move || {
             // Where there are no more threads, that is no answer to the library, but a panic.
             let send = AssertUnwindSafe(|| client.send(&request, patience));
             let answer = catch_unwind(send).unwrap_or_else(|_| {
@@ -101,9 +111,10 @@ impl Inbox {
     /// Looks for a peer's place among those who wait, which arrives later.
     pub fn look_for_place(&self, client: &Client, peer: u64, names: Vec<String>) {
         let (client, teller) = (client.clone(), self.sender.clone());
-        // Without it, people are shown less.
-        let _ = thread::Builder::new().name("place".to_owned()).spawn(move || {
-            let _ = teller.send(Event::Place(Place::find(&client, peer, &names)));
+        // Where no thread can be had, people are shown less.
+        let _ = thread::Builder::new().name(REQUEST.to_owned()).spawn(move || {
+            let find = AssertUnwindSafe(|| Place::find(&client, peer, &names));
+            let _ = teller.send(Event::Place(catch_unwind(find).unwrap_or_default()));
         });
     }
 

@@ -39,8 +39,8 @@ use super::{
     shown::escaped_lines,
 };
 use crate::{
-    clock,
-    process::{Group, find},
+    clock, logging,
+    process::{Group, Status, find},
 };
 
 /// The time is over, or it is not free at once.
@@ -127,14 +127,22 @@ const EXITS: &str = concat!(
 impl Run {
     /// Does it, and reports what went wrong.
     pub fn execute(&self) -> ExitCode {
-        let mut progress = Progress::new(self.quiet);
-        self.run(&mut progress).unwrap_or_else(|error| {
+        let mut progress = match Progress::new(self.quiet) {
+            Ok(progress) => progress,
+            Err(error) => {
+                logging::note(&format!("throttle: error: cannot start a thread: {error}"));
+                return ExitCode::from(TROUBLE);
+            }
+        };
+        let status = self.run(&mut progress).unwrap_or_else(|error| {
             progress.warn(&escaped_lines(&format!("error: {error:#}")));
-            ExitCode::from(TROUBLE)
-        })
+            Status::Exited(TROUBLE)
+        });
+        drop(progress);
+        status.follow()
     }
 
-    fn run(&self, progress: &mut Progress) -> anyhow::Result<ExitCode> {
+    fn run(&self, progress: &mut Progress) -> anyhow::Result<Status> {
         let locks = Locks::new(&self.locks)?;
         let Some(program) = self.command.first().filter(|program| find(program).is_some()) else {
             // Better now than after hours in a queue.
@@ -155,9 +163,9 @@ impl Run {
             Outcome::Granted(lease, token) => self.run_command(&peer, progress, lease, token),
             Outcome::TooLate => {
                 progress.tell(&too_late(&peer.locks, timeout.unwrap_or_default()));
-                Ok(ExitCode::from(TOO_LATE))
+                Ok(Status::Exited(TOO_LATE))
             }
-            Outcome::Interrupted(signal) => Ok(signal.die()),
+            Outcome::Interrupted(signal) => Ok(Status::Killed(signal)),
         }
     }
 
@@ -167,10 +175,10 @@ impl Run {
         progress: &mut Progress,
         lease: Lease,
         token: Option<u64>,
-    ) -> anyhow::Result<ExitCode> {
+    ) -> anyhow::Result<Status> {
         let environment = [
-            ("THROTTLE_TOKEN", token.map(|token| token.to_string()).unwrap_or_default()),
             ("THROTTLE_PEER", peer.id.to_string()),
+            ("THROTTLE_TOKEN", token.map(|token| token.to_string()).unwrap_or_default()),
             ("THROTTLE_URL", peer.client.url_with_credentials().to_owned()),
         ];
         // A short lease leaves less time for a peaceful end.
@@ -201,10 +209,10 @@ impl Run {
             // What is over by our own clock may not be so at the server, but that is not worth a
             // wait.
             drop(give_back(peer, Duration::ZERO));
-            return Ok(ExitCode::from(TROUBLE));
+            return Ok(Status::Exited(TROUBLE));
         }
         self.give_back(peer, progress, &lease);
-        Ok(status.follow())
+        Ok(status)
     }
 
     /// Gives the locks back, and warns if they were not ours any more, or if that failed.
@@ -229,7 +237,7 @@ impl Run {
     }
 
     /// Says why the command does not run.
-    fn not_started(&self, error: &io::Error, progress: &mut Progress) -> ExitCode {
+    fn not_started(&self, error: &io::Error, progress: &mut Progress) -> Status {
         let program = self.command.first().map(PathBuf::from).unwrap_or_default();
         let (code, why) = match error.kind() {
             ErrorKind::NotFound if find(program.as_os_str()).is_some() => {
@@ -239,7 +247,7 @@ impl Run {
             _ => (NOT_RUNNABLE, error.to_string()),
         };
         progress.warn(&format!("cannot run `{}`: {why}", program.display()));
-        ExitCode::from(code)
+        Status::Exited(code)
     }
 }
 

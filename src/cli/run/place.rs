@@ -1,12 +1,13 @@
 //! The place of a peer in the queue, for people who wait at a terminal.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 
 use crate::{
     cli::shown::escaped,
     client::{Client, REPLY, Request},
+    clock,
 };
 
 /// The most that the server shows of a queue at once.
@@ -43,16 +44,18 @@ impl Place {
     /// Looks for a peer in the queues of these semaphores: the first one where something is still
     /// waited for. `None` where it is not found.
     pub fn find(client: &Client, peer: u64, names: &[String]) -> Option<Self> {
-        let place = names.iter().find_map(|name| Place::find_in(client, peer, name))?;
+        let until = clock::since_boot() + REPLY;
+        let place = names.iter().find_map(|name| Place::find_in(client, peer, name, until))?;
         Some(Place { semaphore: place.semaphore.filter(|_| names.len() > 1), ..place })
     }
 
-    fn find_in(client: &Client, peer: u64, name: &str) -> Option<Self> {
+    fn find_in(client: &Client, peer: u64, name: &str, until: Duration) -> Option<Self> {
         for page in 0..MOST_PAGES {
             let request = Request::new("GET", ["semaphores", name])
                 .with("offset", page * PAGE)
                 .with("limit", PAGE);
-            let view: View = client.send(&request, REPLY).ok()?.json()?;
+            let left = until.checked_sub(clock::since_boot())?;
+            let view: View = client.send(&request, left).ok()?.json()?;
             if let Some(entry) = view.queue.iter().find(|entry| entry.peer == peer) {
                 return entry.waits_for.contains_key(name).then(|| Place {
                     semaphore: Some(name.to_owned()),
