@@ -42,6 +42,14 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+/// A command line without a subcommand, a wish for help, or a mistake.
+#[derive(Debug, Parser)]
+#[command(disable_help_flag = true)]
+struct Alone {
+    #[command(flatten)]
+    serve: Serve,
+}
+
 /// What can be done instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 #[expect(missing_docs, reason = "a doc comment here would stand in the help instead of their own")]
@@ -71,6 +79,10 @@ impl Cli {
     /// The exit code to end with.
     pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, ExitCode> {
         let arguments: Vec<_> = arguments.collect();
+        // Whoever serves has no use for all that there is to know of the subcommands.
+        if let Ok(Alone { serve }) = Alone::try_parse_from(&arguments) {
+            return Ok(Cli { serve, command: None });
+        }
         Cli::try_parse_from(&arguments).map_err(|error| {
             // There is nobody to tell if that fails.
             let _ = error.print();

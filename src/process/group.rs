@@ -164,7 +164,9 @@ impl Group {
     /// Returns whether it is to be resumed.
     pub fn follow_stop(&mut self, signal: Signal) -> bool {
         if signal.asks_for_terminal() && self.terminal.lend(self.members.group) {
-            return true;
+            // At once: to go on makes it forget a Ctrl+Z that reaches it now.
+            self.members.send(Kind::SIGCONT);
+            return false;
         }
         if signal.stops() && leads_session() {
             // Nobody would resume us, and so neither the command.

@@ -46,9 +46,29 @@ impl Lines {
 
 /// The command, with nothing of the surroundings that could change what it does.
 pub fn throttle() -> Command {
+    #[cfg(target_os = "linux")]
+    mind_signals();
     let mut command = Command::new(env!("CARGO_BIN_EXE_throttle"));
     command.env_remove("THROTTLE_LOG").stdin(Stdio::null()).stderr(Stdio::piped());
     command
+}
+
+/// Has signals be minded that whoever runs the tests has ignored, as `nohup` does: what is started
+/// here would ignore them, too.
+#[cfg(target_os = "linux")]
+fn mind_signals() {
+    use signal_hook::{consts::*, flag};
+    static MINDED: std::sync::Once = std::sync::Once::new();
+    MINDED.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        for signal in [SIGHUP, SIGINT, SIGQUIT] {
+            if ignored & (1 << (signal - 1)) != 0 {
+                flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
 }
 
 /// Some tests open more connections than a process may by default.
