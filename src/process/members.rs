@@ -31,7 +31,9 @@ impl Members {
         // What has ended needs no signals.
         let _ = killpg(self.group, signal);
         let is_for_all = signal == Signal::SIGKILL;
-        if !is_for_all && !matches!(signal, Signal::SIGTERM | Signal::SIGHUP | Signal::SIGINT) {
+        let asks_for_the_end =
+            [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT].contains(&signal);
+        if !is_for_all && !asks_for_the_end {
             return;
         }
         let strays = self.strays();

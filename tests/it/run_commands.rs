@@ -171,6 +171,22 @@ fn if_free_does_not_wait_and_leaves_nothing_in_the_queue() {
 }
 
 #[test]
+fn who_comes_too_late_is_told_who_was_earlier() {
+    let server = Server::with_max(1);
+    let mut holder = Running::granted(&mut script(&server, "A --name deploy@ci7", HOLD));
+
+    for options in ["A --if-free", "A --timeout 50ms"] {
+        let ended = Ended::of(&mut script(&server, options, "echo started"));
+        assert!(ended.stderr.contains(": held by `deploy@ci7` for "), "{}", ended.stderr);
+        let ended = Ended::of(&mut script(&server, &format!("{options} --quiet"), "true"));
+        assert_eq!("", ended.stderr);
+    }
+
+    holder.go_on();
+    holder.end();
+}
+
+#[test]
 fn if_free_runs_the_command_if_all_of_it_is_free() {
     let server = Server::start("[semaphores]\nA = 1\nB = 1\n");
     let holder = server.new_peer();

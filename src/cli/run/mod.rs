@@ -4,6 +4,7 @@ mod about;
 mod asking;
 mod backoff;
 mod giving_back;
+mod holder;
 mod holding;
 mod inbox;
 mod lease;
@@ -27,6 +28,7 @@ use self::{
     about::{About, Label},
     asking::{Asking, Outcome},
     giving_back::{give_back, is_unknown},
+    holder::Holder,
     holding::{Ended, Holding},
     inbox::{Errand, Event, Inbox},
     lease::Lease,
@@ -36,7 +38,7 @@ use self::{
 };
 use super::{
     remote::{Remote, explain},
-    shown::escaped_lines,
+    shown::{escaped, escaped_lines},
 };
 use crate::{
     clock, logging,
@@ -162,7 +164,9 @@ impl Run {
         match outcome {
             Outcome::Granted(lease, token) => self.run_command(&peer, progress, lease, token),
             Outcome::TooLate => {
-                progress.tell(&too_late(&peer.locks, timeout.unwrap_or_default()));
+                if !self.quiet {
+                    progress.tell(&too_late(&peer, timeout.unwrap_or_default()));
+                }
                 Ok(Status::Exited(TOO_LATE))
             }
             Outcome::Interrupted(signal) => Ok(Status::Killed(signal)),
@@ -246,17 +250,23 @@ impl Run {
             ErrorKind::NotFound => (NOT_FOUND, "there is no such program".to_owned()),
             _ => (NOT_RUNNABLE, error.to_string()),
         };
-        progress.warn(&format!("cannot run `{}`: {why}", program.display()));
+        let program = program.to_string_lossy();
+        progress.warn(&format!("cannot run `{}`: {why}", escaped(&program)));
         Status::Exited(code)
     }
 }
 
-/// Says that the locks were not to be had in time.
-fn too_late(locks: &Locks, timeout: Duration) -> String {
-    if timeout.is_zero() {
-        return format!("{locks} is not free");
+/// Says that the locks were not to be had in time, and for whom.
+fn too_late(peer: &Peer, timeout: Duration) -> String {
+    let Peer { client, locks, .. } = peer;
+    let mut text = match timeout {
+        Duration::ZERO => format!("{locks} is not free"),
+        _ => format!("{locks} was not free within {}", humantime::format_duration(timeout)),
+    };
+    if let Some(holder) = Holder::find(client, &locks.names()) {
+        text.push_str(&format!(": {holder}"));
     }
-    format!("{locks} was not free within {}", humantime::format_duration(timeout))
+    text
 }
 
 /// Waits for the answer to a request that would bring the peer back after it was given back.
