@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod look;
 mod man;
 mod print;
 mod ps;

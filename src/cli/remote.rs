@@ -5,6 +5,7 @@ use std::env;
 use anyhow::Context;
 use clap::Args;
 
+use super::look::Semaphore;
 use crate::{
     client::{Client, REPLY, Request, ServerUrl, Trouble},
     nearest::nearest,
@@ -46,16 +47,12 @@ impl Remote {
 
 /// Says more of a refusal for want of such a semaphore: which one the caller may have meant.
 pub fn explain(client: &Client, trouble: Trouble, names: &[impl AsRef<str>]) -> anyhow::Error {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        name: String,
-    }
     if !trouble.is("unknown_semaphore") {
         return trouble.into();
     }
     let listed = client.send(&Request::new("GET", ["semaphores"]), REPLY).ok();
-    let known: Vec<Named> = listed.and_then(|answer| answer.json()).unwrap_or_default();
-    let known: Vec<&str> = known.iter().map(|named| named.name.as_str()).collect();
+    let known: Vec<Semaphore> = listed.and_then(|answer| answer.json()).unwrap_or_default();
+    let known: Vec<&str> = known.iter().map(|semaphore| semaphore.name.as_str()).collect();
     let unknown = names.iter().map(AsRef::as_ref).find(|name| !known.contains(name));
     // It may have come to exist meanwhile.
     let Some(unknown) = unknown else { return trouble.into() };

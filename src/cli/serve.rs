@@ -43,10 +43,7 @@ impl Serve {
             return Config::read(path);
         }
         let path = Path::new(DEFAULT_CONFIGURATION);
-        // Anything else, such as a link that leads nowhere, is an error that reading will report.
-        let is_missing =
-            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        if !is_missing {
+        if !is_missing(path) {
             return Config::read(path);
         }
         logging::note(&format!(
@@ -72,4 +69,10 @@ impl Serve {
         let source = io::Error::other(complaint);
         Err(ConfigError::Unreadable { path: path.to_owned(), source })
     }
+}
+
+/// Whether there is nothing of this name. Anything else, such as a link that leads nowhere, is an
+/// error that reading will report.
+pub(super) fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }

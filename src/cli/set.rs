@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Remote,
+    look::Semaphore,
     print::print,
-    ps::Semaphore,
     remote::explain,
     shown::{escaped, pretty, quoted},
 };

@@ -5,8 +5,9 @@ mod answer;
 mod server_url;
 mod trouble;
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::{
     Agent,
@@ -26,6 +27,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Whoever answers more than this is no server of ours, in bytes. Lists are longer.
 const LONGEST: u64 = 64 << 10;
 const LONGEST_LIST: u64 = 256 << 20;
+
+/// All but what RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Refusals come with a code then.
 const ACCEPTED: &str = "application/problem+json, */*";
@@ -165,14 +169,9 @@ impl Request {
 
 /// Percent-encodes a part of a path or a query; dots that would mean a place in a path, too.
 fn encode(text: &str, path: &mut String) {
-    let is_dots = text.bytes().all(|byte| byte == b'.');
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(byte.into()),
-            b'.' if !is_dots => path.push('.'),
-            // Writing to a string does not fail.
-            _ => drop(write!(path, "%{byte:02X}")),
-        }
+    match text.bytes().all(|byte| byte == b'.') {
+        true => path.push_str(&text.replace('.', "%2E")),
+        false => path.extend(utf8_percent_encode(text, RESERVED)),
     }
 }
 

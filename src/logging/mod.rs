@@ -14,7 +14,8 @@ use anyhow::{Context, bail};
 use env_logger::{Builder, Target};
 use log::{LevelFilter, Metadata, Record};
 
-use self::{lines::Lines, queue::Queue};
+use self::lines::Lines;
+pub use self::queue::Queue;
 use crate::{config::Logging, nearest::nearest};
 
 /// Overrides the level of the configuration for standard error, in the filter syntax of env_logger.
@@ -31,6 +32,14 @@ const NOT_OURS: &str = "actix_http::h1::dispatcher";
 pub fn note(line: &str) {
     // At once, for standard error has no buffer, and others may read it by pieces.
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A way to standard error that keeps nobody waiting, even where nobody reads it.
+///
+/// # Errors
+/// If its thread cannot be started.
+pub fn queue_to_stderr() -> io::Result<Queue> {
+    Queue::to("log-stderr", Lines(io::stderr()))
 }
 
 /// Logging that has been started. Cheap to clone.
@@ -65,7 +74,7 @@ impl Log {
 /// If `THROTTLE_LOG` is set to something that is no filter.
 pub fn start(logging: &Logging) -> anyhow::Result<Log> {
     const FAILED: &str = "cannot start logging";
-    let queue = Queue::to("log-stderr", Lines(io::stderr())).context(FAILED)?;
+    let queue = queue_to_stderr().context(FAILED)?;
     let stderr = to_stderr(logging, &queue)?;
     let mut level = stderr.filter();
     let mut all: Vec<Box<dyn log::Log>> = vec![Box::new(stderr)];

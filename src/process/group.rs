@@ -64,11 +64,11 @@ impl Group {
             process.process_group(0);
             process
         };
-        let started = match (spawn(prepared(program, None)), find(program)) {
-            (Err(error), Some(script)) if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
-                spawn(prepared(OsStr::new("/bin/sh"), Some(&script)))
+        let started = match spawn(prepared(program, None)) {
+            Err(error) if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
+                spawn(prepared(OsStr::new("/bin/sh"), find(program).as_deref()))
             }
-            (started, _) => started,
+            started => started,
         };
         let group = Pid::from_raw(i32::try_from(started?.id()).map_err(io::Error::other)?);
         let mark = environment.first().map(|(name, value)| format!("{name}={value}"));

@@ -31,9 +31,7 @@ impl Members {
         // What has ended needs no signals.
         let _ = killpg(self.group, signal);
         let is_for_all = signal == Signal::SIGKILL;
-        let asks_for_the_end =
-            [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT].contains(&signal);
-        if !is_for_all && !asks_for_the_end {
+        if !is_for_all && !super::Signal(signal).asks_for_the_end() {
             return;
         }
         let strays = self.strays();

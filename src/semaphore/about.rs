@@ -55,13 +55,17 @@ impl fmt::Display for About {
             write!(f, "`{name}`")?;
             blank = " ";
         }
-        let is_shown = |value: &str| name.split(['@', ' ']).any(|part| part == value);
-        for (key, value) in self.labels().filter(|(_, value)| !is_shown(value)) {
+        for (key, value) in self.labels().filter(|(_, value)| !shows(name, value)) {
             write!(f, "{blank}{key} {value}")?;
             blank = " ";
         }
         Ok(())
     }
+}
+
+/// Whether a name shows a label's value already, as `etl@node7` does `node7`.
+pub fn shows(name: &str, value: &str) -> bool {
+    name.split(['@', ' ']).any(|part| part == value)
 }
 
 /// Whether a letter ends a line, or shows what follows in another place than it is.

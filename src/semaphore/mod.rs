@@ -33,7 +33,7 @@ mod model;
 mod tests;
 
 pub use self::{
-    about::{About, breaks_lines},
+    about::{About, breaks_lines, shows},
     acquire::{Asking, NewPeer, Progress, Status, Terms},
     catalogue::{Adjustment, Changes, Kept, Reason},
     effects::{Effect, Effects, Event, Happening},

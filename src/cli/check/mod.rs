@@ -4,7 +4,6 @@ mod settings;
 mod warnings;
 
 use std::{
-    fs, io,
     num::NonZero,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 use self::settings::settings;
 use super::{
     print::print,
-    serve::DEFAULT_CONFIGURATION,
+    serve::{DEFAULT_CONFIGURATION, is_missing},
     shown::{YELLOW, escaped, painted, pretty},
     table::{Column, Table},
 };
@@ -65,10 +64,6 @@ impl Check {
         print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn is_missing(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// How many requests could wait at most if the server was started here.

@@ -2,8 +2,9 @@
 
 use anstyle::Style;
 
-use super::{Room, look::Semaphore};
+use super::Room;
 use crate::cli::{
+    look::Semaphore,
     shown::{RED, YELLOW, counted, duration, escaped},
     table::{Cell, Column, Table},
 };

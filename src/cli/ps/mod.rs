@@ -1,7 +1,6 @@
 //! `throttle ps`: what is held, and who waits.
 
 mod list;
-mod look;
 mod one;
 mod screen;
 mod watch;
@@ -11,13 +10,10 @@ use std::process::ExitCode;
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::Value;
 
-pub use self::look::Semaphore;
-use self::{
-    look::{Reach, View},
-    screen::Screen,
-};
+use self::screen::Screen;
 use super::{
     Remote,
+    look::{self, Reach, Semaphore, View},
     print::print,
     remote::explain,
     shown::{compact, pretty},

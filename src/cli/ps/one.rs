@@ -1,12 +1,13 @@
 //! One semaphore: who holds it, and its queue.
 
-use super::{
-    Room, list,
-    look::{Holder, View, Waiting, Who},
-};
-use crate::cli::{
-    shown::{BOLD, duration, escaped, painted},
-    table::{Column, Table, cut},
+use super::{Room, list};
+use crate::{
+    cli::{
+        look::{Holder, View, Waiting, Who},
+        shown::{BOLD, duration, escaped, painted},
+        table::{Column, Table, cut},
+    },
+    semaphore::shows,
 };
 
 /// A heading, and a table each of who holds and who waits, if there are any.
@@ -124,8 +125,7 @@ fn still_needs(semaphore: &str, waiting: &Waiting) -> String {
 /// As in log lines, what the name shows already is left out.
 fn labels(who: &Who) -> String {
     let name = who.name.as_deref().unwrap_or_default();
-    let is_shown = |value: &str| name.split(['@', ' ']).any(|part| part == value);
-    let labels = who.labels.iter().filter(|(_, value)| !is_shown(value));
+    let labels = who.labels.iter().filter(|(_, value)| !shows(name, value));
     let labels = labels.map(|(key, value)| format!("{}={}", escaped(key), escaped(value)));
     labels.collect::<Vec<_>>().join(" ")
 }

@@ -61,8 +61,6 @@ pub struct Asking<'a> {
     /// `None` to wait for ever; zero not to wait at all.
     timeout: Option<Duration>,
     until: Duration,
-    /// Which ask is on its way. Answers to earlier ones do not count.
-    number: u64,
     /// When it was sent, until it is answered.
     sent_at: Option<Duration>,
     ask_at: Duration,
@@ -89,7 +87,6 @@ impl<'a> Asking<'a> {
             progress,
             timeout,
             until: timeout.map_or(Duration::MAX, |timeout| now.saturating_add(timeout)),
-            number: 0,
             sent_at: None,
             ask_at: now,
             look_at: now + LOOK / 2,
@@ -123,7 +120,7 @@ impl<'a> Asking<'a> {
             }
             let next = self.show(now).min(self.ask_at.max(now));
             let ended = match self.peer.inbox.next(next) {
-                Some(Event::Answered(Errand::Ask(number), answer)) if number == self.number => {
+                Some(Event::Answered(Errand::Ask, answer)) => {
                     self.sent_at = None;
                     match answer {
                         Ok(answer) => self.on_answer(&answer)?,
@@ -158,11 +155,10 @@ impl<'a> Asking<'a> {
         let park = longest.min(self.peer.length / 3).min(left);
         let park = (self.timeout != Some(Duration::ZERO)).then_some(park);
         let patience = (park.unwrap_or_default() + REPLY).min(left.saturating_add(GRACE));
-        self.number += 1;
         self.sent_at = Some(now);
         // It counts as sent until its answer is here.
         self.ask_at = Duration::MAX;
-        self.peer.ask(Errand::Ask(self.number), park, patience);
+        self.peer.ask(park, patience);
     }
 
     /// Shows people how it stands. Returns when to look again.

@@ -2,10 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use serde::Deserialize;
-
 use crate::{
-    cli::shown::{duration, escaped, time},
+    cli::{
+        look::View,
+        shown::{duration, escaped},
+    },
     client::{Client, Request},
 };
 
@@ -13,16 +14,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Somebody who holds a semaphore.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Holder {
-    name: Option<String>,
-    #[serde(deserialize_with = "time")]
+    name: String,
     held_for: Duration,
-}
-
-#[derive(Deserialize)]
-struct View {
-    held_by: Vec<Holder>,
 }
 
 impl Holder {
@@ -31,7 +26,8 @@ impl Holder {
         let all = names.iter().filter_map(|name| {
             let request = Request::new("GET", ["semaphores", name]).with("limit", 1);
             let view: View = client.send(&request, PATIENCE).ok()?.json()?;
-            view.held_by.into_iter().next().filter(|holder| holder.name.is_some())
+            let longest = view.held_by.into_iter().next()?;
+            Some(Holder { name: longest.who.name?, held_for: longest.held_for })
         });
         all.max_by_key(|holder| holder.held_for)
     }
@@ -40,7 +36,6 @@ impl Holder {
 /// As in `` held by `etl@node7` for 3m``.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = escaped(self.name.as_deref().unwrap_or_default());
-        write!(f, "held by `{name}` for {}", duration(self.held_for))
+        write!(f, "held by `{}` for {}", escaped(&self.name), duration(self.held_for))
     }
 }

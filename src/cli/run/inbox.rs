@@ -25,8 +25,8 @@ const REQUEST: &str = "request";
 /// What was asked of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {
-    /// For the locks; which one of several asks.
-    Ask(u64),
+    /// For the locks.
+    Ask,
     /// To renew the lease.
     Beat,
     /// To bring the peer back after a restart.

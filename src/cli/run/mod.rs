@@ -165,7 +165,7 @@ impl Run {
             Outcome::Granted(lease, token) => self.run_command(&peer, progress, lease, token),
             Outcome::TooLate => {
                 if !self.quiet {
-                    progress.tell(&too_late(&peer, timeout.unwrap_or_default()));
+                    progress.warn(&too_late(&peer, timeout.unwrap_or_default()));
                 }
                 Ok(Status::Exited(TOO_LATE))
             }

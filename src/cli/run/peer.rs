@@ -44,14 +44,14 @@ impl Peer {
 
     /// Asks for its locks. The server may hold the answer back for `park`; without it, nothing is
     /// to wait in the queue. This can be repeated: nothing is taken twice, and the place is kept.
-    pub fn ask(&self, errand: Errand, park: Option<Duration>, patience: Duration) {
+    pub fn ask(&self, park: Option<Duration>, patience: Duration) {
         let request = Request::new("POST", ["new_peer"]);
         let request = match park {
             None => request.with("queue", false),
             Some(park) => request.with("block_for", spell(park)),
         };
         let body = self.body(json!({"acquire": self.locks.json()}));
-        self.send(errand, request.body(body), patience);
+        self.send(Errand::Ask, request.body(body), patience);
     }
 
     /// Renews its lease.

@@ -2,16 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use serde::Deserialize;
-
 use crate::{
-    cli::shown::escaped,
+    cli::{
+        look::{PAGE, View},
+        shown::escaped,
+    },
     client::{Client, REPLY, Request},
     clock,
 };
-
-/// The most that the server shows of a queue at once.
-const PAGE: usize = 1_000;
 
 /// Longer queues are not searched to their end.
 const MOST_PAGES: usize = 20;
@@ -24,20 +22,6 @@ pub struct Place {
     position: usize,
     waiting: usize,
     is_paused: bool,
-}
-
-#[derive(Deserialize)]
-struct View {
-    waiting: usize,
-    paused: bool,
-    queue: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    position: usize,
-    peer: u64,
-    waits_for: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Place {
@@ -56,12 +40,12 @@ impl Place {
                 .with("limit", PAGE);
             let left = until.checked_sub(clock::since_boot())?;
             let view: View = client.send(&request, left).ok()?.json()?;
-            if let Some(entry) = view.queue.iter().find(|entry| entry.peer == peer) {
+            if let Some(entry) = view.queue.iter().find(|entry| entry.who.peer == peer) {
                 return entry.waits_for.contains_key(name).then(|| Place {
                     semaphore: Some(name.to_owned()),
                     position: entry.position,
-                    waiting: view.waiting,
-                    is_paused: view.paused,
+                    waiting: view.semaphore.waiting,
+                    is_paused: view.semaphore.paused,
                 });
             }
             if view.queue.len() < PAGE {

@@ -1,18 +1,20 @@
 //! What people see on standard error: notes, and, on a terminal, one line that changes while they
-//! wait. A thread of its own writes it, for nobody may be reading, and heartbeats must go on.
+//! wait. It goes through a queue, for nobody may be reading, and heartbeats must go on.
 
 use std::{
     env,
-    io::{self, IsTerminal, Write},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
+    io::{self, IsTerminal},
     time::Duration,
 };
 
 use terminal_size::{Width, terminal_size_of};
 
 use super::place::Place;
-use crate::{cli::table::cut, process::is_in_background};
+use crate::{
+    cli::table::cut,
+    logging::{self, Queue},
+    process::is_in_background,
+};
 
 /// The line is drawn anew this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -20,16 +22,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// Whoever gets the locks by then has seen nothing.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// No more than this waits to be written; what is more is left out.
-const MOST_PIECES: usize = 64;
-
-/// Whoever has to wait until all is written, waits no longer than this.
-const SETTLED: Duration = Duration::from_millis(200);
-
 /// Standard error.
 #[derive(Debug)]
 pub struct Progress {
-    writer: SyncSender<Piece>,
+    stderr: Queue,
     is_quiet: bool,
     is_shown: bool,
     is_drawn: bool,
@@ -41,26 +37,15 @@ pub struct Progress {
     pub trouble: Option<String>,
 }
 
-/// What the thread does next.
-#[derive(Debug)]
-enum Piece {
-    /// To write something.
-    Text(String),
-    /// To say that all before is written.
-    Tell(SyncSender<()>),
-}
-
 impl Progress {
     /// Where nothing is waited for yet.
     ///
     /// # Errors
     /// Where there is no thread to be had.
     pub fn new(is_quiet: bool) -> io::Result<Self> {
-        let (writer, pieces) = sync_channel(MOST_PIECES);
-        thread::Builder::new().name("stderr".to_owned()).spawn(move || write(&pieces))?;
         let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
         Ok(Progress {
-            writer,
+            stderr: logging::queue_to_stderr()?,
             is_quiet,
             is_shown: !is_quiet && !is_dumb && io::stderr().is_terminal(),
             is_drawn: false,
@@ -118,7 +103,7 @@ impl Progress {
         if self.is_drawn {
             self.is_drawn = false;
             self.write("\r\x1b[K");
-            self.settle();
+            self.stderr.drain();
         }
     }
 
@@ -136,31 +121,12 @@ impl Progress {
     }
 
     fn write(&self, text: &str) {
-        // If that much is not read, nobody reads it.
-        let _ = self.writer.try_send(Piece::Text(text.to_owned()));
-    }
-
-    /// Waits until all is written, but not for long.
-    fn settle(&self) {
-        let (teller, told) = sync_channel(1);
-        if self.writer.try_send(Piece::Tell(teller)).is_ok() {
-            let _ = told.recv_timeout(SETTLED);
-        }
+        self.stderr.put(text.as_bytes().to_owned());
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.settle();
-    }
-}
-
-fn write(pieces: &Receiver<Piece>) {
-    for piece in pieces {
-        match piece {
-            // Without a standard error there is nobody to read it, and nothing is lost.
-            Piece::Text(text) => drop(io::stderr().write_all(text.as_bytes())),
-            Piece::Tell(teller) => drop(teller.send(())),
-        }
+        self.stderr.drain();
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// No page of a server is longer.
-const PAGE: usize = 1_000;
+pub const PAGE: usize = 1_000;
 
 /// The lists of a semaphore that come in pages.
 const LISTS: [&str; 2] = ["held_by", "queue"];
