@@ -6,12 +6,6 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::semaphore::{About, breaks_lines};
 
-/// Of a name and of a label's value, in characters.
-const LONGEST_TEXT: usize = 128;
-
-/// Of a label's key, in characters.
-const LONGEST_KEY: usize = 32;
-
 /// A peer has no more labels.
 const MOST_LABELS: usize = 16;
 
@@ -43,8 +37,8 @@ impl<'de> Deserialize<'de> for Labels {
             fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<Labels, M::Error> {
                 let mut labels: Vec<(String, String)> = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
-                    check("the key of a label", &key, LONGEST_KEY)?;
-                    check(&format!("label `{key}`"), &value, LONGEST_TEXT)?;
+                    check("the key of a label", &key, About::LONGEST_KEY)?;
+                    check(&format!("label `{key}`"), &value, About::LONGEST_TEXT)?;
                     let refused = |reason| Err(de::Error::custom(reason));
                     if key.is_empty() {
                         return refused("the key of a label is empty".to_owned());
@@ -79,7 +73,7 @@ impl<'de> Deserialize<'de> for Labels {
 /// Where it is too long, or would break a line.
 pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let name = String::deserialize(deserializer)?;
-    check("`name`", &name, LONGEST_TEXT)?;
+    check("`name`", &name, About::LONGEST_TEXT)?;
     Ok((!name.is_empty()).then_some(name))
 }
 

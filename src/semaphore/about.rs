@@ -12,6 +12,12 @@ const SEPARATOR: char = '\0';
 pub struct About(Arc<str>);
 
 impl About {
+    /// A name, and a label's value, is no longer, in characters.
+    pub const LONGEST_TEXT: usize = 128;
+
+    /// A label's key is no longer, in characters.
+    pub const LONGEST_KEY: usize = 32;
+
     /// Of this name and these labels; `None` where there are neither. An empty name is none. No
     /// text may contain a NUL.
     pub fn new<'a>(

@@ -6,13 +6,10 @@ use std::{env, ffi::OsStr, path::Path, process, str::FromStr};
 use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::{process::host, semaphore::breaks_lines};
-
-/// What the server takes, in letters.
-const LONGEST_TEXT: usize = 128;
-
-/// The same, of the key of a label.
-const LONGEST_KEY: usize = 32;
+use crate::{
+    process::host,
+    semaphore::{self, breaks_lines},
+};
 
 /// One of the options: `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +24,12 @@ impl FromStr for Label {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (key, value) = text.split_once('=').context("a label looks like `job=nightly`")?;
         ensure!(!key.is_empty(), "a label has a key, before the `=`");
-        let is_short = key.chars().count() <= LONGEST_KEY;
-        ensure!(is_short, "the key of a label has {LONGEST_KEY} letters at most");
+        let is_short = key.chars().count() <= semaphore::About::LONGEST_KEY;
+        ensure!(
+            is_short,
+            "the key of a label has {} letters at most",
+            semaphore::About::LONGEST_KEY
+        );
         Ok(Label { key: readable(key)?, value: readable(value)? })
     }
 }
@@ -70,15 +71,18 @@ impl About {
 
 /// Reads a text that people are shown.
 pub fn readable(text: &str) -> anyhow::Result<String> {
-    let is_short = text.chars().count() <= LONGEST_TEXT;
-    ensure!(is_short, "it has more than {LONGEST_TEXT} letters");
+    let is_short = text.chars().count() <= semaphore::About::LONGEST_TEXT;
+    ensure!(is_short, "it has more than {} letters", semaphore::About::LONGEST_TEXT);
     ensure!(!text.contains(breaks_lines), "it has control characters");
     Ok(text.to_owned())
 }
 
 /// Leaves out what the server would refuse of something that nobody has typed.
 fn clean(text: &str) -> String {
-    text.chars().filter(|letter| !breaks_lines(*letter)).take(LONGEST_TEXT).collect()
+    text.chars()
+        .filter(|letter| !breaks_lines(*letter))
+        .take(semaphore::About::LONGEST_TEXT)
+        .collect()
 }
 
 #[cfg(test)]
