@@ -142,7 +142,7 @@ impl Source {
     }
 
     fn is_test(&self) -> bool {
-        self.path.ends_with("tests.rs") || self.path.ends_with("model.rs")
+        self.path.ends_with("tests.rs") || self.path.starts_with("src/semaphore/model")
     }
 }
 
