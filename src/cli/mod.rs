@@ -9,7 +9,7 @@ mod print;
 mod ps;
 mod release;
 mod remote;
-mod run;
+pub mod run;
 mod serve;
 mod set;
 mod shown;

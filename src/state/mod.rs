@@ -120,8 +120,17 @@ impl Default for Settings {
 impl State {
     /// A state in which nobody holds anything.
     pub fn new(semaphores: impl Into<Catalogue>, settings: Settings) -> Arc<Self> {
+        State::started_at(clock::since_1970(), semaphores, settings)
+    }
+
+    /// The same, where the wall clock shows that time since 1970.
+    pub fn started_at(
+        since_1970: Duration,
+        semaphores: impl Into<Catalogue>,
+        settings: Settings,
+    ) -> Arc<Self> {
         let clock = Clock::new();
-        let start_ms = u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX);
+        let start_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
         let window = settings.recovery_window.unwrap_or_default();
         let rules = Rules {
             max_peers: settings.max_peers,

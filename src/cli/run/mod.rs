@@ -7,7 +7,7 @@ mod giving_back;
 mod holder;
 mod holding;
 mod inbox;
-mod lease;
+pub mod lease;
 mod locks;
 mod peer;
 mod place;
