@@ -4,7 +4,7 @@
 CLIENTS := 0.2.0 0.5.13
 VENVS := $(CLIENTS:%=target/venv-%)
 PUBLISHED := tests/published_clients
-OTHERS := tests/openapi tests/page tests/prometheus
+OTHERS := tests/mutations tests/openapi tests/page tests/prometheus
 CARGO_DENY := 0.20.2
 
 OURS := target/venv-ours
@@ -22,6 +22,7 @@ MEASURED = target/bench/results.json $(wildcard target/bench/python.json)
 
 .PHONY: run test test-rust test-bench test-python test-openapi test-page test-deploy \
     test-clients compare-clients audit \
+    soak soak-simulation mutations \
     bench bench-servers bench-python bench-room bench-report bench-docs
 
 run:
@@ -78,6 +79,20 @@ test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
 	done
 	THROTTLE_LOCK_BY=peer THROTTLE_BIN=target/debug/throttle \
 	    $(OURS)/bin/python -m pytest -q -p no:asyncio $(PUBLISHED)
+
+# The long forms of what tests for trust, one after the other; `docs/reliability.md` says what each
+# is about, and has what they showed. Several hours; each can be run alone.
+soak: soak-simulation mutations
+
+# A hundred million events; everything that can be reached is reached a thousand times.
+soak-simulation:
+	THROTTLE_SIMULATION_SEEDS=10000 THROTTLE_SIMULATION_EVENTS=10000 \
+	    THROTTLE_SIMULATION_REACHES=1000 \
+	    cargo test --profile soak --test simulation promises -- --nocapture
+
+# Faults that are put into the server on purpose: the short form of the simulation catches each.
+mutations:
+	python3 tests/mutations/run.py
 
 # How fast everything is, beside what else one could use. Half an hour; QUICK=1 takes two minutes,
 # and leaves out the pure room. Afterwards `make bench-docs` writes the figures into the docs. One

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    client::Belief,
     coverage::Coverage,
+    life::Belief,
     naive::SEMAPHORES,
     promises::{Broken, Kept, S2, promise},
     server::Server,

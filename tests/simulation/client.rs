@@ -2,17 +2,13 @@
 //! was sent, by its own clock, and ends a little early; it beats after a third; it gives up and
 //! withdraws; it restores what it holds after a restart, and takes nothing back that it has lost.
 //!
-//! The lease is that of `throttle run` itself. Asks go one after the other, heartbeats beside them.
+//! Asks go one after the other, heartbeats beside them.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
-
-use throttle::{cli::run::lease::Lease, client};
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     dice::{Chance, Dice, Who},
+    life::{Belief, Life},
     program::{self, Misuse, Step, Take},
     wire::{Answer, Back, Reply, Request, Wanted},
 };
@@ -28,71 +24,6 @@ const PARK: Duration = Duration::from_millis(1_500);
 
 /// How often a lock is given back, or an ask withdrawn, before the lease is left to run out.
 const TRIES: u32 = 4;
-
-/// One lock that the client believes in.
-#[derive(Clone, Copy, Debug)]
-pub struct Belief {
-    pub peer: u64,
-    pub semaphore: usize,
-    pub count: i64,
-    pub token: Option<u64>,
-    /// Which start of the server was the last to confirm it.
-    pub instance: u64,
-}
-
-/// One life of a peer: from its first lock to its last. Ids are not used again.
-#[derive(Debug)]
-struct Life {
-    peer: u64,
-    is_known: bool,
-    length: Duration,
-    lease: Option<Lease>,
-    held: BTreeMap<usize, (i64, Option<u64>)>,
-}
-
-impl Life {
-    fn renew(&mut self, sent_at: Local, now: Local, answer: &Answer) {
-        let answer = client::Answer {
-            status: 200,
-            body: String::new(),
-            sent_at,
-            received_at: now,
-            expires_in: answer.expires_in.map(Duration::from_millis),
-            token: None,
-            instance: Some(answer.instance),
-            retry_after: None,
-            is_problem: false,
-        };
-        self.is_known = true;
-        match &mut self.lease {
-            Some(lease) => lease.renew(&answer),
-            None => self.lease = Some(Lease::begun(self.length, &answer)),
-        }
-    }
-
-    /// When what is held is lost, if nothing happens.
-    fn ends_at(&self) -> Option<Local> {
-        self.lease.as_ref().filter(|_| !self.held.is_empty()).map(Lease::ends_at)
-    }
-
-    fn is_of(&self, instance: u64) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.instance == Some(instance))
-    }
-
-    fn length_ms(&self) -> u64 {
-        self.length.as_millis() as u64
-    }
-
-    fn restore(&self, with_tokens: bool) -> Request {
-        let tokens = self.held.iter().filter_map(|(ix, (_, token))| Some((*ix, (*token)?)));
-        Request::Restore {
-            id: self.peer,
-            acquired: self.held.iter().map(|(ix, (count, _))| (*ix, *count)).collect(),
-            tokens: tokens.filter(|_| with_tokens).collect(),
-            expires_in: self.length_ms(),
-        }
-    }
-}
 
 /// A request that is on its way.
 #[derive(Clone, Debug)]
@@ -188,19 +119,9 @@ impl Client {
     /// What it believes in, by its own clock; when it is paused it looks at no clock.
     pub fn beliefs(&self, now: u64, is_paused: bool) -> impl Iterator<Item = Belief> {
         let local = self.local(now);
-        let life = self.life.as_ref().filter(|life| {
-            is_paused || life.lease.as_ref().is_some_and(|lease| local < lease.ends_at())
-        });
-        life.into_iter().flat_map(|life| {
-            let instance = life.lease.as_ref().and_then(|lease| lease.instance).unwrap_or(0);
-            life.held.iter().map(move |(semaphore, (count, token))| Belief {
-                peer: life.peer,
-                semaphore: *semaphore,
-                count: *count,
-                token: *token,
-                instance,
-            })
-        })
+        let life = self.life.as_ref();
+        let life = life.filter(|life| is_paused || life.is_good(local));
+        life.into_iter().flat_map(Life::beliefs)
     }
 
     /// The peer that it is, and all requests that are on their way.
@@ -352,7 +273,7 @@ impl Client {
                 }
                 life.held.extend(take.wanted.iter().map(|(ix, count)| (*ix, (*count, *token))));
                 self.take = None;
-                if life.lease.as_ref().is_none_or(|lease| lease.left(now).is_zero()) {
+                if !life.is_good(now) {
                     self.lose("a grant came after its lease");
                 } else {
                     self.notes.push("believed");
@@ -519,13 +440,7 @@ impl Client {
         let (ix, lives) = (self.ix, &mut self.lives);
         let life = self.life.get_or_insert_with(|| {
             *lives += 1;
-            Life {
-                peer: u64::from(ix) << 32 | 1 << 40 | *lives,
-                is_known: false,
-                length: self.length,
-                lease: None,
-                held: BTreeMap::new(),
-            }
+            Life::new(u64::from(ix) << 32 | 1 << 40 | *lives, self.length)
         });
         let left = until.map_or(PARK, |until| until - now);
         let park = if take.is_try { Duration::ZERO } else { PARK.min(life.length / 3).min(left) };

@@ -6,6 +6,7 @@
 //! seed and the shortest history that was found; `THROTTLE_SIMULATION=<script>` runs that again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+#![allow(clippy::disallowed_methods, reason = "it times itself; what it simulates has no clock")]
 #![allow(missing_docs, reason = "these are tests")]
 
 mod beliefs;
@@ -13,6 +14,7 @@ mod circles;
 mod client;
 mod coverage;
 mod dice;
+mod life;
 mod program;
 mod promises;
 mod server;

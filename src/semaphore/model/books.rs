@@ -182,8 +182,9 @@ impl Model {
     /// Returns who expired.
     pub fn expire(&mut self, now: u64) -> Vec<u64> {
         self.now = now;
-        let expired = self.peers.extract_if(.., |_, peer| peer.valid_until <= now);
-        let expired = expired.map(|(id, _)| id).collect();
+        let ended = self.peers.iter().filter(|(_, peer)| peer.valid_until <= now);
+        let expired = ended.map(|(id, _)| *id).collect();
+        self.peers.retain(|_, peer| peer.valid_until > now);
         self.settle();
         expired
     }

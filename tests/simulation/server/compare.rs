@@ -25,9 +25,8 @@ impl Server {
         self.sweep();
         let peers = self.state.peers(Page::ALL);
         self.compare_peers(&peers)?;
-        for ix in 0..SEMAPHORES.len() {
+        for (ix, model) in self.model.semaphores.into_iter().enumerate() {
             let shown = overview.semaphores.iter().find(|shown| *shown.name == *NAMES[ix]);
-            let model = self.model.semaphores[ix];
             let is_as_set = shown.map(|shown| (shown.max, shown.is_paused))
                 == model.exists.then_some((model.max, model.paused));
             promise(BOOKS, is_as_set, || format!("{shown:?}, but {model:?} was expected"))?;
