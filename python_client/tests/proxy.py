@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from enum import Enum
 from types import TracebackType
 from typing import Self, cast
@@ -81,6 +82,14 @@ class Proxy:
         """Reset the connections that exist right now."""
         self._control(self._cut_all)
 
+    def half_close_requests(self) -> None:
+        """End what the server is sent on the connections that exist; its answers still pass."""
+        self._control(self._half_close, _ServerEnd)
+
+    def half_close_answers(self) -> None:
+        """End what clients are sent on the connections that exist; their requests still pass."""
+        self._control(self._half_close, _ClientEnd)
+
     def drop_answers(self, n: int = 1) -> None:
         """Pass the next `n` requests on, but reset their connections instead of answering."""
         self._control(setattr, self, "answers_to_drop", n)
@@ -97,6 +106,11 @@ class Proxy:
     def _cut_all(self) -> None:
         for end in list(self.ends):
             end.cut()
+
+    def _half_close(self, kind: type["_End"]) -> None:
+        for end in list(self.ends):
+            if isinstance(end, kind):
+                end.half_close()
 
     def _delay(self, seconds: float) -> None:
         self.delay_seconds = seconds
@@ -147,6 +161,7 @@ class _End(asyncio.Protocol):
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.other: _End | None = None
+        self.is_half_closed = False
 
     @property
     def hangs(self) -> bool:
@@ -182,8 +197,16 @@ class _End(asyncio.Protocol):
         """Send what the other end has received; nothing is the end of it."""
         if not data:
             self.transport.close()
-        elif not self.transport.is_closing():
+        elif not self.transport.is_closing() and not self.is_half_closed:
             self.transport.write(data)
+
+    def half_close(self) -> None:
+        """Send the end of what it sends, and go on receiving; what comes to be sent is lost."""
+        if not self.transport.is_closing():
+            self.is_half_closed = True
+            # It may have been reset a moment ago.
+            with suppress(OSError):
+                self.transport.write_eof()
 
     def cut(self) -> None:
         """Close with a reset, unless it is closed."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from helpers import in_background, wait_until
+from observing import peers, waiting
 from proxy import Proxy
 from throttle_client.testing import Server
 
@@ -223,6 +224,38 @@ def test_cut_reaches_requests_that_wait(
         waits.result(10)
     # A connection that is closed in good order would raise a subclass.
     assert ConnectionResetError is raised.type
+
+
+def test_half_closed_answers_leave_requests_alone(
+    proxy: Proxy, server: Server, connection: http.client.HTTPConnection
+) -> None:
+    """The client reads the end at once; what it sends all the same is served."""
+    get(connection)
+
+    proxy.half_close_answers()
+    with pytest.raises(http.client.RemoteDisconnected):
+        send(connection, "POST", "/new_peer", {"expires_in": "5m"})
+
+    wait_until(lambda: 1 == len(peers(server.url)))
+    assert 1 == proxy.connections
+
+
+def test_half_closed_requests_count_as_hanging_up(proxy: Proxy, server: Server) -> None:
+    """A request that waits gets no answer, and its lock stays pending; the next one works."""
+    client = connect(proxy)
+    with closing(client):
+        holder, waiter = (send(client, "POST", "/new_peer", {"expires_in": "5m"}) for _ in range(2))
+        send(client, "PUT", f"/peers/{holder}/mutex", 1)
+        path = f"/peers/{waiter}/mutex"
+        waits = in_background(lambda: send(client, "PUT", f"{path}?block_for=1m", 1))
+        wait_until(lambda: ("PUT", path) in proxy.requests)
+
+        proxy.half_close_requests()
+
+        with pytest.raises(http.client.RemoteDisconnected):
+            waits.result(10)
+        assert "0" == send(client, "GET", "/remainder?semaphore=mutex", None)
+    assert 1 == waiting(server.url)
 
 
 def test_drop_answers_lets_requests_act_but_drops_their_answers(
