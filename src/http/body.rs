@@ -11,6 +11,7 @@ use actix_web::{
     HttpMessage,
     body::{BodyStream, MessageBody},
     dev::{Payload, ServiceRequest},
+    error::PayloadError,
     http::header,
     web::Bytes,
 };
@@ -26,8 +27,8 @@ use crate::{fields, nearest};
 ///
 /// # Errors
 /// [`Refusal::NotJson`] for a body that is not declared as JSON, whether anybody wants it or not;
-/// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BadBody`] where the connection
-/// broke off or the framing is wrong.
+/// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BodyBrokenOff`];
+/// [`Refusal::BadBody`] where the framing is wrong.
 pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes, Refusal> {
     let payload = request.take_payload();
     let length = declared_length(request);
@@ -73,6 +74,9 @@ impl<'a> Reading<'a> {
         loop {
             match pin!(BodyStream::new(&mut self.payload)).poll_next(context) {
                 Poll::Ready(Some(Ok(piece))) => self.add(piece)?,
+                Poll::Ready(Some(Err(PayloadError::Incomplete(_)))) => {
+                    return Poll::Ready(Err(Refusal::BodyBrokenOff));
+                }
                 Poll::Ready(Some(Err(error))) => {
                     let expected = "a body that is sent to its end";
                     let reason = error.to_string();

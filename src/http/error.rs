@@ -115,6 +115,10 @@ pub enum Refusal {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// The connection broke off in the body. That says nothing about the request, so the status is
+    /// one after which clients try again.
+    #[error("the connection broke off before the body had arrived")]
+    BodyBrokenOff,
     /// The route does not exist.
     #[error("no such page")]
     NotFound,
@@ -164,7 +168,7 @@ impl Refusal {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             // What is left of the body would be taken for the next request.
-            Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } => {
+            Refusal::BodyTooLarge { .. } | Refusal::BodyTooSlow { .. } | Refusal::BodyBrokenOff => {
                 response.force_close();
             }
             _ => {}
@@ -200,7 +204,9 @@ impl Refusal {
             Refusal::BadBody { .. } => (StatusCode::BAD_REQUEST, "bad_body"),
             Refusal::NotJson { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
             Refusal::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Refusal::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Refusal::BodyTooSlow { .. } | Refusal::BodyBrokenOff => {
+                (StatusCode::REQUEST_TIMEOUT, "body_too_slow")
+            }
             Refusal::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Refusal::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found"),

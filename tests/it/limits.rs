@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::Shutdown,
     thread,
     time::{Duration, Instant},
 };
@@ -186,6 +187,32 @@ fn head_and_body_have_their_time() {
     assert!(start.elapsed() > Duration::from_millis(200));
     is_counted(&server, "body_too_slow", 6);
     assert!(start.elapsed() < Duration::from_secs(20), "closed by the server, not by this test");
+}
+
+/// It says nothing about the request, which was good. Clients try again after this status.
+#[test]
+fn body_that_breaks_off_is_no_wrong_body() {
+    let server = with("");
+    let ends = [
+        "Content-Length: 100\r\n\r\n{\"expires",
+        "Content-Length: 100\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ];
+
+    for rest in ends {
+        let head = "POST /new_peer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+        let stream = server.raw(format!("{head}{rest}").as_bytes());
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answer = read_to_end(stream);
+
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(
+            answer.ends_with("the connection broke off before the body had arrived"),
+            "{answer}"
+        );
+    }
+    is_counted(&server, "body_too_slow", 4);
 }
 
 /// The head of a later request has its time as well.
