@@ -1,0 +1,1 @@
+"""Histories of the real thing: server, client and sockets under faults, and what must hold then."""
