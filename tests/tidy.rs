@@ -334,6 +334,7 @@ fn pages_keep_their_width() {
         "docs/command_line.md",
         "docs/http_api.md",
         "docs/performance.md",
+        "docs/reliability.md",
         "python_client/README.md",
         "deploy/README.md",
     ];

@@ -22,7 +22,7 @@ COMMAND = ["cargo", "test", "--quiet", "--test", "simulation", "promises"]
 # A server that hangs is none that was caught.
 LONGEST_SECONDS = 900
 BROKEN = re.compile(r"seed (\d+) broke a promise")
-PROMISE = re.compile(r"\n\n([^\n]+)\n\nTo run it again", re.DOTALL)
+PROMISE = re.compile(r"^Broken: (.+)$", re.MULTILINE)
 
 
 def copy_tree() -> None:
@@ -79,7 +79,7 @@ def main() -> int:
             file.write_text(text)
         broken, promise = BROKEN.search(output), PROMISE.search(output)
         if broken and promise:
-            print(f"| {fault} | {promise[1].split(': ')[0]} | {broken[1]} |", flush=True)
+            print(f"| {fault} | {promise[1]} | {broken[1]} |", flush=True)
         elif output:
             sys.exit(f"{fault}: the simulation did not run\n{output}")
         else:

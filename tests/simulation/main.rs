@@ -103,7 +103,7 @@ fn explained(failed: &Script, events: u64) -> String {
     let history = run(&script, length, true).history.join("\n");
     format!(
         "seed {} broke a promise. The shortest history that was found, with {} decisions:\n\n\
-         {history}\n\n{promise}: {how}\n\nTo run it again:\n\
+         {history}\n\nBroken: {promise}\n{how}\n\nTo run it again:\n\
          THROTTLE_SIMULATION={script} THROTTLE_SIMULATION_EVENTS={} \\\n    \
          cargo test --test simulation promises -- --nocapture\n",
         failed.seed,

@@ -235,6 +235,7 @@ pub const RECOVERY: &str = "nothing is granted in a recovery window";
 pub const TOKENS: &str = "tokens grow with each grant, across restarts";
 pub const ACCOUNTING: &str = "what is counted equals a recount";
 pub const BOOKS: &str = "the books are those of the naive model";
+pub const INVARIANTS: &str = "no invariant breaks, and nothing panics";
 pub const WOKEN: &str = "whoever can go is told in the same step";
 pub const GHOSTS: &str = "an ask of a dead client leaves within its lease";
 pub const LEVELS: &str = "peers never wait for each other in a circle";

@@ -5,7 +5,10 @@ use super::*;
 impl Server {
     /// Serves a request.
     pub fn apply(&mut self, now: u64, request: &Request, coverage: &mut Coverage) -> Kept<Applied> {
-        let is_full = self.parked.len() >= self.limited.max_waiters && !self.is_shut_down;
+        // Those whose time is over have gone, though nobody has looked at their outcomes yet.
+        let gone = self.outcomes.lock().expect("nobody panics with it").len();
+        let waiting = self.parked.len() - gone;
+        let is_full = waiting >= self.limited.max_waiters && !self.is_shut_down;
         self.draws += 1;
         let asked = self.ask(request);
         let expected = self.expect(now, request, is_full, &asked);
