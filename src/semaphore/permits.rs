@@ -116,9 +116,8 @@ impl Permits {
 
     /// The first lock of these that a new ask would have to wait for.
     pub(super) fn first_obstacle(&self, locks: &Locks) -> Option<Lock> {
-        let latest = Arrival(self.arrivals);
         let is_free =
-            |lock: &&Lock| !self.is_closed && self[lock.semaphore].has_room_for(latest, lock.count);
+            |lock: &&Lock| !self.is_closed && self[lock.semaphore].has_room_for(lock.count);
         locks.iter().find(|lock| !is_free(lock)).copied()
     }
 
@@ -239,7 +238,7 @@ impl Permits {
         let Ask { arrival, ref locks, .. } = self[ix];
         let mut next = locks.first().copied();
         while let Some(lock) = next {
-            if self.is_closed || !self[lock.semaphore].has_room_for(arrival, lock.count) {
+            if self.is_closed || !self[lock.semaphore].has_room_for(lock.count) {
                 self[lock.semaphore].standing.insert(arrival, ix);
                 return;
             }

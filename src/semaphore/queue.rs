@@ -92,12 +92,10 @@ impl Semaphore {
         (self.max - self.acquired).saturating_sub(self.reserved)
     }
 
-    /// Whether an ask may have `count` permits now: there is room, and nobody who came earlier
-    /// stands in the queue.
-    pub(super) fn has_room_for(&self, arrival: Arrival, count: i64) -> bool {
-        count <= self.room()
-            && !self.is_paused
-            && self.standing.first_key_value().is_none_or(|(first, _)| *first > arrival)
+    /// Whether a new ask, which came after all others, may have `count` permits now: there is room,
+    /// and nobody stands in the queue.
+    pub(super) fn has_room_for(&self, count: i64) -> bool {
+        count <= self.room() && !self.is_paused && self.standing.is_empty()
     }
 
     /// The pending ask that came first of all that name this semaphore.
