@@ -96,8 +96,8 @@ impl Expiry {
     fn sink(&mut self, mut position: usize) {
         let entry = self.heap[position];
         loop {
-            let children =
-                position * ARITY + 1..(position * ARITY + 1 + ARITY).min(self.heap.len());
+            let first = position * ARITY + 1;
+            let children = first..(first + ARITY).min(self.heap.len());
             let Some(child) = children.min_by_key(|child| self.heap[*child].at) else { break };
             if entry.at <= self.heap[child].at {
                 break;
