@@ -111,5 +111,15 @@ mod tests {
         assert_eq!("`etl@node7` pid 311", shown(Some("etl@node7")));
         assert_eq!("host node7 pid 311 program etl", shown(None));
         assert_eq!("`x`", About::new(Some("x"), []).unwrap().to_string());
+        assert_eq!("About(`x`)", format!("{:?}", About::new(Some("x"), []).unwrap()));
+    }
+
+    #[test]
+    fn letters_that_end_a_line_or_turn_it_are_told_from_others() {
+        let telling =
+            ['\n', '\0', '\u{85}', '\u{61c}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2069}'];
+
+        assert!(telling.into_iter().all(breaks_lines));
+        assert!(!['a', ' ', '-', 'ä', '\u{2027}', '\u{206a}'].into_iter().any(breaks_lines));
     }
 }

@@ -138,6 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn names_that_browsers_take_for_a_way_match_nothing() {
+        let catalogue = catalogue(&["*"]);
+
+        assert_eq!((None, None), (catalogue.find("."), catalogue.find("..")));
+        assert!(catalogue.find("...").is_some());
+    }
+
+    #[test]
+    fn template_tells_what_it_was_made_of() {
+        let config = SemaphoreConfig { max: 3, level: 2 };
+
+        let template = Template::new("tenant-*-x", config).unwrap();
+
+        assert_eq!(("tenant-*-x", config), (&*template.pattern(), template.config()));
+    }
+
+    #[test]
     fn pattern_has_one_star() {
         for pattern in ["", "tenant", "a*b*", "**"] {
             assert_eq!(None, Template::new(pattern, SemaphoreConfig::new(1)), "{pattern}");

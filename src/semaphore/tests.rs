@@ -387,6 +387,14 @@ mod refusals {
     }
 
     #[test]
+    fn texts_name_peers_and_tokens_by_their_numbers() {
+        let token = Token::new(8).unwrap();
+
+        assert!(Error::Revoked { id: PeerId(7) }.to_string().starts_with("Peer 7 was revoked."));
+        assert_eq!(("8", 8), (&*token.to_string(), token.number()));
+    }
+
+    #[test]
     fn pending_lock_cannot_grow() {
         let mut world = World::with_max(3);
         world.acquire(1, "A", 3).unwrap();
@@ -914,6 +922,18 @@ mod making {
 
         assert_eq!(Ok(true), world.make(1, &[("B", 1)]));
         assert_eq!(Ok(true), world.make(2, &[]));
+    }
+
+    #[test]
+    fn same_again_is_the_same_once_what_was_nested_is_gone() {
+        let mut world = world();
+        assert_eq!(Ok(true), world.make(1, &[("B", 1)]));
+        assert_eq!(Ok(true), world.acquire(1, "B", 1), "a repetition, which gives nothing back");
+        assert_eq!(Ok(true), world.acquire(1, "C", 1));
+
+        world.release(1, "C").unwrap();
+
+        assert_eq!(Ok(true), world.make(1, &[("B", 1)]));
     }
 
     /// What is left may be less than what the maker believes to have.
@@ -1479,6 +1499,24 @@ mod by_hand {
         assert_eq!(0, world.remainder("B"));
         world.remove(2);
         assert_eq!([3], *world.acquired(3..=3));
+    }
+
+    /// Peer 2 came first, but to `B` later, when 3 had reserved it already.
+    #[test]
+    fn reservations_that_just_fit_are_not_taken_back() {
+        let mut world = World::new(&[("D", 1, 2), ("B", 1, 1), ("A", 1, 0)]);
+        world.peers(4);
+        world.acquire(1, "D", 1).unwrap();
+        world.acquire(4, "A", 1).unwrap();
+        assert_eq!(Ok(false), world.acquire_all(2, &[("D", 1), ("B", 1)]));
+        assert_eq!(Ok(false), world.acquire_all(3, &[("B", 1), ("A", 1)]));
+        world.release(1, "D").unwrap();
+
+        world.resize("B", 1);
+
+        assert_eq!(Ok(false), world.is_acquired(2));
+        world.release(4, "A").unwrap();
+        assert_eq!([3], *world.acquired(2..=3));
     }
 
     #[test]
@@ -2251,6 +2289,30 @@ mod looking {
         assert_eq!((vec![], vec![]), page(0, 0));
     }
 
+    /// Too many to be sorted for each look.
+    #[test]
+    fn very_many_holders_come_in_pages_each_of_them_once() {
+        let mut world = World::new(&[("A", 1_200, 0)]);
+        let (leases, now, fx) = (&mut world.leases, world.now, &mut world.effects);
+        for id in 1..=1_200 {
+            let acquire = &[("A", 1)];
+            let new = NewPeer { expires_in: HOUR, about: None, acquire, may_queue: false };
+            leases.new_peer(PeerId(id), new, now, fx).unwrap();
+        }
+        let mut page = |offset, limit| {
+            let page = Page { offset, limit };
+            held_by(&world.step(|leases, now, fx| leases.semaphore("A", page, now, fx)).unwrap())
+        };
+
+        let pages = [page(0, 500), page(500, 500), page(1_000, usize::MAX)];
+
+        assert_eq!([500, 500, 200], pages.each_ref().map(Vec::len));
+        let mut all = pages.concat();
+        all.sort();
+        assert!(all.into_iter().eq(1..=1_200));
+        assert!(page(1_200, 1).is_empty() && page(usize::MAX, 1).is_empty());
+    }
+
     #[test]
     fn peer_shows_since_when_it_holds_and_waits() {
         let mut world = World::new(&[("A", 1, 1), ("B", 1, 0)]);
@@ -2389,5 +2451,41 @@ mod counting {
         assert_eq!([(3, 1, 30)], *after(&world));
         world.at(70).remove(1);
         assert_eq!([(1, 1, 60)], *after(&world));
+    }
+
+    #[test]
+    fn events_carry_the_token_of_their_lock() {
+        let rules = Rules { tokens_above: 1_000, ..Rules::default() };
+        let mut world = World::with_rules(&[("A", 2, 0)], rules);
+        world.peers(1);
+        let tokens = |world: &World| -> Vec<_> {
+            let events = world.effects.events.iter();
+            events.map(|event| (event.happening, event.token.map(Token::number))).collect()
+        };
+
+        world.acquire(1, "A", 2).unwrap();
+        assert_eq!([(Happening::Granted, Some(1_001))], *tokens(&world));
+        world.acquire(1, "A", 1).unwrap();
+        assert_eq!([(Happening::Released, Some(1_001))], *tokens(&world), "it shrank");
+        world.release(1, "A").unwrap();
+        assert_eq!([(Happening::Released, Some(1_001))], *tokens(&world));
+        world.restore_with(9, &[("A", 1)], &[("A", 1_000)]).unwrap();
+        assert_eq!([(Happening::Restored, Some(1_000))], *tokens(&world));
+    }
+
+    #[test]
+    fn only_what_expires_is_told_where_nobody_looks_on() {
+        let mut world = World::with_max(1);
+        world.acquire(1, "A", 1).unwrap();
+        world.acquire(2, "A", 1).unwrap();
+        let (leases, later) = (&mut world.leases, Timestamp::new(HOUR));
+        let mut effects = Effects { is_followed: false, ..Effects::new() };
+
+        leases.release(PeerId(1), "A", world.now, &mut effects).unwrap();
+        assert!(effects.events.is_empty());
+        leases.expire(later, usize::MAX, &mut effects);
+
+        let told: Vec<_> = effects.events.iter().map(|event| event.happening).collect();
+        assert_eq!([Happening::Expired], *told);
     }
 }

@@ -60,6 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bounds_reach_from_a_millisecond_to_a_day() {
+        let seconds = [1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400];
+
+        assert_eq!([1, 10, 100], *BOUNDS[..3].iter().map(Duration::as_millis).collect::<Vec<_>>());
+        assert_eq!(seconds, *BOUNDS[3..].iter().map(Duration::as_secs).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn each_duration_falls_into_one_bucket() {
         let mut durations = Durations::default();
 
