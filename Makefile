@@ -6,6 +6,7 @@ VENVS := $(CLIENTS:%=target/venv-%)
 PUBLISHED := tests/published_clients
 OTHERS := tests/histories tests/mutations tests/openapi tests/page tests/prometheus
 CARGO_DENY := 0.20.2
+CARGO_MUTANTS := 27.1.0
 
 OURS := target/venv-ours
 OPENAPI := target/venv-openapi
@@ -23,10 +24,9 @@ MEASURED = target/bench/results.json $(wildcard target/bench/python.json)
 HISTORIES := THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q -p no:asyncio \
     tests/histories
 
-.PHONY: run test test-rust test-bench test-python test-histories test-openapi test-page \
-    test-deploy test-clients compare-clients audit \
-    soak soak-simulation soak-histories mutations \
-    bench bench-servers bench-python bench-room bench-report bench-docs
+.PHONY: run test test-rust test-bench test-python test-histories soak-histories test-openapi \
+    test-page test-deploy test-clients soak soak-simulation mutations bench bench-report \
+    bench-servers bench-room bench-docs compare-clients bench-python audit mutants
 
 run:
 	cargo run --release
@@ -97,7 +97,7 @@ test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
 
 # The long forms of what tests for trust, one after the other; `docs/reliability.md` says what each
 # is about, and has what they showed. Several hours; each can be run alone.
-soak: soak-simulation mutations soak-histories
+soak: soak-simulation mutations mutants soak-histories
 
 # A hundred million events; everything that can be reached is reached a thousand times.
 soak-simulation:
@@ -181,3 +181,9 @@ audit:
 	cargo deny check licenses bans sources
 	if cargo deny fetch db; then cargo deny check advisories; \
 	else echo "advisories not checked: the list cannot be reached"; fi
+
+# Changes the pure room in hundreds of small ways, and fails if its tests do not notice each of them.
+# Twenty minutes or more; not part of `make test`.
+mutants:
+	cargo mutants --version || cargo install cargo-mutants --version $(CARGO_MUTANTS) --locked
+	tests/mutants/run
