@@ -249,6 +249,7 @@ mod acquiring {
         world.acquire(3, "A", 1).unwrap();
 
         world.acquire(2, "A", 1).unwrap();
+        assert!(world.told().is_empty() && world.happened().is_empty());
         world.release(1, "A").unwrap();
 
         assert_eq!([2], *world.acquired(2..=3));
