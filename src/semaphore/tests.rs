@@ -1347,7 +1347,8 @@ mod revoking {
             assert!(revoke(&mut world, id));
         }
 
-        assert!(world.leases.revoked.len() <= 10, "{}", world.leases.revoked.len());
+        assert_eq!(10, world.leases.revoked.len());
+        assert!((190..200).all(|id| world.leases.is_taken(PeerId(id), world.now)), "and no others");
     }
 }
 
