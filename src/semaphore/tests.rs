@@ -2316,6 +2316,21 @@ mod looking {
     }
 
     #[test]
+    fn peers_whose_leases_have_ended_are_not_listed() {
+        let mut world = World::with_max(1);
+        world.new_peer(6, Duration::from_secs(10));
+        let listed = |world: &World, page| {
+            let mut ids: Vec<_> = world.leases.peers(page, world.now).map(|it| it.id.0).collect();
+            ids.sort();
+            ids
+        };
+
+        assert_eq!([1, 2, 3, 4, 5, 6], *listed(world.at(9), Page::ALL));
+        assert_eq!([1, 2, 3, 4, 5], *listed(world.at(10), Page::ALL), "nobody collected it yet");
+        assert_eq!(2, listed(&world, Page { offset: 3, limit: 9 }).len());
+    }
+
+    #[test]
     fn peer_shows_since_when_it_holds_and_waits() {
         let mut world = World::new(&[("A", 1, 1), ("B", 1, 0)]);
         world.peers(2);
