@@ -182,8 +182,8 @@ audit:
 	if cargo deny fetch db; then cargo deny check advisories; \
 	else echo "advisories not checked: the list cannot be reached"; fi
 
-# Changes the pure room in hundreds of small ways, and fails if its tests do not notice each of them.
-# Twenty minutes or more; not part of `make test`.
+# Changes the pure room in hundreds of small ways, and fails if its tests do not notice each of
+# them. Twenty minutes or more; not part of `make test`.
 mutants:
 	cargo mutants --version || cargo install cargo-mutants --version $(CARGO_MUTANTS) --locked
 	tests/mutants/run
