@@ -8,11 +8,14 @@
 //!
 //! And while its buffers are full, for answers are not taken and further requests come, actix polls
 //! a connection without end. So these are left where they are until answers can be written again.
+//!
+//! Nor does actix stop before it has answered all that it has read, which may be thousands of small
+//! requests, while all other connections of the worker wait. So they take turns.
 
 use std::{
     cell::{Cell, RefCell},
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -20,7 +23,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::spawn_local,
+    task::{spawn_local, yield_now},
     time::sleep,
 };
 
@@ -32,6 +35,9 @@ const LOOKS: u32 = 4;
 /// But not more often than this, nor more seldom.
 const PAUSE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_secs(1);
+
+/// After so many bytes it is the turn of others. Hardly a request is larger.
+const TURN: usize = 8 * 1024;
 
 /// How long a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +71,8 @@ pub struct Connection {
     is_closed: Cell<bool>,
     /// Whether its client takes nothing at the moment.
     is_blocked: Cell<bool>,
+    /// How many bytes were read in this turn.
+    taken: Cell<usize>,
     /// Whoever waits for more bytes.
     reader: RefCell<Option<Waker>>,
 }
@@ -110,6 +118,7 @@ impl Watch {
             since: Cell::new(self.clock.now()),
             is_closed: Cell::default(),
             is_blocked: Cell::default(),
+            taken: Cell::default(),
             reader: RefCell::default(),
         });
         self.connections.borrow_mut().push(Rc::downgrade(&connection));
@@ -163,7 +172,8 @@ impl Connection {
         }
     }
 
-    fn received(&self) {
+    fn received(&self, bytes: usize) {
+        self.taken.set(self.taken.get() + bytes);
         if self.requests.get() == 0 && !self.has_begun.replace(true) {
             self.since.set(self.watch.now.get());
         }
@@ -211,11 +221,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             self.connection.waits(context.waker());
             return Poll::Pending;
         }
+        if self.connection.taken.get() >= TURN {
+            self.connection.taken.set(0);
+            // Woken at once, it would have dozens of turns before the worker looks who else is
+            // there. This wakes it after that look.
+            return pin!(yield_now()).poll(context).map(Ok);
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         match read {
-            Poll::Pending => self.connection.waits(context.waker()),
-            Poll::Ready(_) if buffer.filled().len() > before => self.connection.received(),
+            Poll::Pending => {
+                self.connection.taken.set(0);
+                self.connection.waits(context.waker());
+            }
+            Poll::Ready(_) if buffer.filled().len() > before => {
+                self.connection.received(buffer.filled().len() - before);
+            }
             Poll::Ready(_) => {}
         }
         read
@@ -377,6 +398,33 @@ mod tests {
             assert_eq!(b"question", &*reading.await.unwrap());
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_sends_a_lot_lets_others_have_their_turn() {
+        let (ours, mut theirs) = duplex(1 << 20);
+        let connections = LocalSet::new();
+        let watch = connections.run_until(async { Watch::start(ALLOWED) }).await;
+        let mut watched = watch.over(ours);
+        theirs.write_all(&vec![0; 20 * TURN]).await.unwrap();
+        let mut turn = || {
+            let mut context = Context::from_waker(Waker::noop());
+            let mut taken = 0;
+            loop {
+                let mut bytes = [0; TURN / 2];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut watched).poll_read(&mut context, &mut buffer) {
+                    Poll::Ready(read) => read.unwrap(),
+                    Poll::Pending => return taken,
+                }
+                taken += buffer.filled().len();
+            }
+        };
+
+        for _ in 0..20 {
+            assert_eq!(TURN, turn());
+        }
+        assert_eq!(0, turn(), "that was all");
     }
 
     #[tokio::test(start_paused = true)]
