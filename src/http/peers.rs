@@ -49,9 +49,8 @@ struct Creation {
     #[serde(default, deserialize_with = "chosen_id")]
     #[schema(nullable = false, minimum = 4_294_967_296_u64, maximum = 9_007_199_254_740_991_u64)]
     peer_id: Option<u64>,
-    /// What people call it, in lists and in log lines; no control characters.
     #[serde(default, deserialize_with = "labels::name")]
-    #[schema(nullable = false, max_length = 128, examples("etl@node7"))]
+    #[schema(value_type = values::Name)]
     name: Option<String>,
     #[serde(default)]
     #[schema(value_type = values::Labels)]

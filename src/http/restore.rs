@@ -41,9 +41,8 @@ struct Restore {
     #[serde(default)]
     #[schema(value_type = values::Tokens)]
     tokens: Entries<u64>,
-    /// What people call it, in lists and in log lines; no control characters.
     #[serde(default, deserialize_with = "labels::name")]
-    #[schema(nullable = false, max_length = 128, examples("etl@node7"))]
+    #[schema(value_type = values::Name)]
     name: Option<String>,
     #[serde(default)]
     #[schema(value_type = values::Labels)]

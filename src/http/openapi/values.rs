@@ -12,6 +12,20 @@ use utoipa::{
 /// No token is greater, nor any id that the server draws: JavaScript holds them exactly.
 const GREATEST: u64 = (1 << 53) - 1;
 
+/// A number with one of the units that the server knows, as a regular expression.
+macro_rules! part {
+    () => {
+        "[0-9]+([.][0-9]+)? ?(ns|nsec|nanos|us|µs|usec|ms|msec|millis|s|secs?|seconds?\
+         |m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?|M|months?|y|yrs?|years?)"
+    };
+}
+
+/// More blanks are taken, but nobody needs them.
+const DURATION: &str = concat!("^(0|", part!(), "( ?", part!(), ")*)$");
+
+/// Nothing that ends a line or turns its direction, for people read these texts in lists and logs.
+const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
+
 /// Types that stand for nothing but their schema; the comment is its description.
 macro_rules! values {
     ($($(#[doc = $doc:literal])+ $name:ident = $schema:expr;)+) => {$(
@@ -32,7 +46,7 @@ macro_rules! values {
 values! {
     /// A duration: numbers with units, such as `30s`, `5m`, `12h`, `1500ms`, `1s 500ms` or `1.5s`.
     /// Only `0` needs no unit.
-    Duration = text().min_length(Some(1)).examples(["5m"]);
+    Duration = text().pattern(Some(DURATION)).examples(["5m"]);
 
     /// A duration in whole milliseconds.
     Milliseconds = text().pattern(Some("^[0-9]+ms$")).examples(["299500ms"]);
@@ -51,11 +65,14 @@ values! {
     /// How many permits a lock claims.
     Count = integer("int64", 1).examples([1]);
 
+    /// What people call a peer, in lists and in log lines; no control characters.
+    Name = line(128).examples(["etl@node7"]);
+
     /// Words that tell peers apart, such as the host and the process. At most 16; keys have 1 to 32
     /// characters, values up to 128, all of them no more than 1,000, and none is a control
     /// character.
-    Labels = map(text().max_length(Some(128)))
-        .property_names(Some(text().min_length(Some(1)).max_length(Some(32))))
+    Labels = map(line(128))
+        .property_names(Some(line(32).min_length(Some(1))))
         .max_properties(Some(16))
         .examples([json!({"host": "node7", "pid": "311"})]);
 
@@ -78,6 +95,11 @@ values! {
 
 fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// A text that keeps to its line.
+fn line(max_length: usize) -> ObjectBuilder {
+    text().max_length(Some(max_length)).pattern(Some(LINE))
 }
 
 fn integer(format: &str, minimum: u64) -> ObjectBuilder {
