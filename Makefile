@@ -25,8 +25,8 @@ HISTORIES := THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q 
     tests/histories
 
 .PHONY: run test test-rust test-bench test-python test-histories soak-histories test-openapi \
-    test-page test-deploy test-clients soak soak-simulation mutations bench bench-report \
-    bench-servers bench-room bench-docs compare-clients bench-python audit mutants
+    soak-openapi test-page test-deploy test-clients soak soak-simulation mutations bench \
+    bench-report bench-servers bench-room bench-docs compare-clients bench-python audit mutants
 
 run:
 	cargo run --release
@@ -74,6 +74,13 @@ test-openapi: $(OPENAPI)/.installed
 	cargo build
 	THROTTLE_BIN=target/debug/throttle $(OPENAPI)/bin/python -m pytest -q tests/openapi
 
+# The same with thousands of requests that are made up, for five minutes, from a seed that is printed
+# (SEED=… takes one back).
+soak-openapi: $(OPENAPI)/.installed
+	cargo build
+	THROTTLE_SOAK=1 THROTTLE_SEED=$(SEED) THROTTLE_BIN=target/debug/throttle \
+	    $(OPENAPI)/bin/python -m pytest -q -s tests/openapi/test_generated.py
+
 # The page, in a browser without a window (Debian's package `chromium`; without it, it is left out).
 test-page: $(PAGE)/.installed
 	cargo build
@@ -97,7 +104,7 @@ test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
 
 # The long forms of what tests for trust, one after the other; `docs/reliability.md` says what each
 # is about, and has what they showed. Several hours; each can be run alone.
-soak: soak-simulation mutations mutants soak-histories
+soak: soak-simulation mutations mutants soak-histories soak-openapi soak-hostile
 
 # A hundred million events; everything that can be reached is reached a thousand times.
 soak-simulation:
