@@ -25,8 +25,9 @@ HISTORIES := THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q 
     tests/histories
 
 .PHONY: run test test-rust test-bench test-python test-histories soak-histories test-openapi \
-    soak-openapi test-page test-deploy test-clients soak soak-simulation mutations bench \
-    bench-report bench-servers bench-room bench-docs compare-clients bench-python audit mutants
+    soak-openapi soak-hostile test-page test-deploy test-clients soak soak-simulation mutations \
+    bench bench-report bench-servers bench-room bench-docs compare-clients bench-python audit \
+    mutants
 
 run:
 	cargo run --release
@@ -80,6 +81,10 @@ soak-openapi: $(OPENAPI)/.installed
 	cargo build
 	THROTTLE_SOAK=1 THROTTLE_SEED=$(SEED) THROTTLE_BIN=target/debug/throttle \
 	    $(OPENAPI)/bin/python -m pytest -q -s tests/openapi/test_generated.py
+
+# Hostile clients by the thousand, against the release binary; what they cost is printed.
+soak-hostile:
+	THROTTLE_SOAK=1 cargo test --release --test it hostile:: -- --nocapture --test-threads 1
 
 # The page, in a browser without a window (Debian's package `chromium`; without it, it is left out).
 test-page: $(PAGE)/.installed

@@ -21,6 +21,9 @@ mod cli_set;
 mod cli_small;
 mod events;
 mod gelf;
+// It looks into `/proc`.
+#[cfg(target_os = "linux")]
+mod hostile;
 mod https;
 mod labels;
 mod limits;

@@ -169,6 +169,12 @@ impl Server {
         self.directory.path().join("throttle.toml")
     }
 
+    /// The id of its process.
+    #[cfg(target_os = "linux")]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
