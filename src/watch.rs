@@ -36,7 +36,8 @@ const LOOKS: u32 = 4;
 const PAUSE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_secs(1);
 
-/// After so many bytes it is the turn of others. Hardly a request is larger.
+/// After so many bytes it is the turn of others. Hardly a request is larger, and no more of small
+/// ones are taken apart at once, of which each takes thousands of bytes then.
 const TURN: usize = 8 * 1024;
 
 /// How long a connection may take.
@@ -228,7 +229,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             return pin!(yield_now()).poll(context).map(Ok);
         }
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let rest = TURN - self.connection.taken.get();
+        let read = if buffer.remaining() <= rest {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(rest));
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
+            let count = part.filled().len();
+            buffer.advance(count);
+            read
+        };
         match read {
             Poll::Pending => {
                 self.connection.taken.set(0);
@@ -411,7 +421,8 @@ mod tests {
             let mut context = Context::from_waker(Waker::noop());
             let mut taken = 0;
             loop {
-                let mut bytes = [0; TURN / 2];
+                // Larger than a turn, and no part of it.
+                let mut bytes = [0; TURN / 3 * 4];
                 let mut buffer = ReadBuf::new(&mut bytes);
                 match Pin::new(&mut watched).poll_read(&mut context, &mut buffer) {
                     Poll::Ready(read) => read.unwrap(),
