@@ -451,6 +451,31 @@ fn thousands_of_requests_whose_answers_nobody_reads_are_left_where_they_are() {
     });
 }
 
+/// What is sent behind a request that waits is kept as it came, and not as thousands of requests,
+/// each of which takes a hundred times as much.
+#[test]
+fn requests_behind_one_that_waits_take_little_room() {
+    let server = server("1m");
+    let [holder, waiting] = [(); 2].map(|()| server.new_peer());
+    server.acquire(holder, "A", 1);
+    let parks = request("PUT", &format!("/peers/{waiting}/A?block_for=1h"), "1");
+    let behind = "GET / HTTP/1.1\r\nHost:\r\n\r\n".repeat(4_000);
+    let count = many(20, 500);
+
+    attacked(&server, 8 * MEGABYTE + 3 * MEGABYTE * count as u64, || {
+        let mut parked: Vec<_> = (0..count).map(|_| server.raw(parks.as_bytes())).collect();
+        eventually("all wait", || metric(&server, "throttle_waiters") >= count);
+        for stream in &mut parked {
+            stream.write_all(behind.as_bytes()).unwrap();
+        }
+        for _ in 0..20 {
+            assert!(metric(&server, "throttle_waiters") >= count, "they wait on");
+        }
+        drop(parked);
+        eventually("nobody waits", || metric(&server, "throttle_waiters") <= 1);
+    });
+}
+
 /// Without a limit of his own he could only be stopped by the one of all peers.
 #[test]
 fn peers_made_by_the_thousand_cost_what_they_should_and_go_again() {
