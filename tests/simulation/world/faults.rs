@@ -153,10 +153,8 @@ impl World {
         let max = SEMAPHORES[ix].1 as u64;
         let peers: Vec<u64> =
             self.server.iter().flat_map(|server| server.model.peers.keys()).copied().collect();
+        self.catch_up().await?;
         let Some(server) = &mut self.server else { return Ok(()) };
-        if server.is_behind(now) {
-            server.remove_expired(now).await?;
-        }
         let what = match chance.between(0, 7) {
             0 | 1 => {
                 let max = chance.one_in(2).then(|| chance.between(0, max + 2) as i64);

@@ -379,13 +379,11 @@ impl World {
     /// Serves a request, and looks what has come of it for everybody.
     async fn serve(&mut self, client: u8, number: u64, request: Request) -> Kept {
         let now = self.now;
+        self.catch_up().await?;
         let Some(server) = &mut self.server else {
             self.send_back(client, number, Back::Failed);
             return Ok(());
         };
-        if server.is_behind(now) {
-            server.remove_expired(now).await?;
-        }
         let applied = server.apply(now, &request, &mut self.coverage)?;
         self.note(|_| format!("{} asks: {request:?}", called(client)));
         match applied {
@@ -400,6 +398,17 @@ impl World {
             }
         }
         self.served(|_| ()).await
+    }
+
+    /// Where the litter collection is stalled, one request clears away no more than a little.
+    async fn catch_up(&mut self) -> Kept {
+        if let Some(server) = &mut self.server
+            && server.is_behind(self.now)
+        {
+            server.remove_expired(self.now).await?;
+            self.served(|_| ()).await?;
+        }
+        Ok(())
     }
 
     /// Does something to the server, if it is there, and looks what has come of it.
