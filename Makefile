@@ -48,6 +48,8 @@ test-bench:
 	cargo run --package throttle-bench -- run --smoke --throttle target/debug/throttle \
 	    --out target/bench/smoke.json
 	cargo run --package throttle-bench -- report target/bench/smoke.json
+	cargo run --package throttle-bench -- soak --throttle target/debug/throttle \
+	    --minutes 0.08 --peers 200 --rate 1000 --out target/bench/soak-smoke.json
 
 # Our own Python client, against the real server; and what is written in Python elsewhere is linted.
 test-python: $(OURS)/.installed
@@ -185,6 +187,23 @@ target/venv-%/.installed: $(PUBLISHED)/requirements-%.txt
 	python3 -m venv target/venv-$*
 	target/venv-$*/bin/python -m pip install --quiet --requirement $<
 	touch $@
+
+# Endurance: thirty minutes of ten thousand peers. No answer but those expected, no difference
+# between what the server counts and what the peers know, and memory that does not grow.
+.PHONY: soak-endurance
+soak-endurance:
+	cargo build --release --workspace
+	$(BENCH) soak --minutes 30
+
+# The unit tests under AddressSanitizer, which finds leaks, too; those of the door to the books and
+# of parked requests under ThreadSanitizer. The compiler is the stable one, with an option that it
+# does not call stable yet.
+SANITIZED := RUSTC_BOOTSTRAP=1 cargo test --lib --target x86_64-unknown-linux-gnu
+
+.PHONY: sanitize
+sanitize:
+	RUSTFLAGS=-Zsanitizer=address $(SANITIZED) --target-dir target/asan
+	RUSTFLAGS=-Zsanitizer=thread $(SANITIZED) --target-dir target/tsan -- state:: waiting::
 
 # Licences, bans and sources of all dependencies; known vulnerabilities where the list of them can
 # be reached.

@@ -36,6 +36,8 @@ const BLOCK: usize = 64;
 pub struct Reply<'a> {
     /// 200 and so on; other protocols than HTTP use the same numbers.
     pub code: u16,
+    /// What comes before that.
+    pub head: &'a [u8],
     /// What it says.
     pub body: &'a [u8],
     /// The time since its request was sent.
@@ -285,7 +287,8 @@ impl Connections {
                     connection.is_waiting = false;
                     self.waiting -= 1;
                     let waited = now - connection.sent_at;
-                    load.reply(index, &Reply { code, body: &bytes[body], waited }, now)?;
+                    let (head, body) = (&bytes[..body.start], &bytes[body]);
+                    load.reply(index, &Reply { code, head, body, waited }, now)?;
                     answered_at = Some(now);
                     self.next(index, load, now)?;
                 }

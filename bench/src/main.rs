@@ -17,6 +17,7 @@ mod room;
 mod scale;
 mod scenarios;
 mod servers;
+mod soak;
 mod tables;
 mod targets;
 mod wire;
@@ -31,6 +32,7 @@ use crate::{
     scale::Scale,
     scenarios::{Bench, SCENARIOS},
     servers::Binaries,
+    soak::Soak,
 };
 
 /// The scenarios in which others than Throttle take part.
@@ -61,6 +63,9 @@ enum Command {
         #[arg(long)]
         docs: Option<PathBuf>,
     },
+    /// Lets thousands of peers do everything there is to do, for half an hour, and watches the
+    /// server's memory and books meanwhile.
+    Soak(Soak),
     /// Serves fixed answers: the ceiling that the servers are held against.
     Ceiling {
         /// Port to listen on.
@@ -95,6 +100,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Ceiling { port } => ceiling::run(port),
         Command::Run(run) => measure(&run),
+        Command::Soak(options) => soak::run(&options),
         Command::Report { files, room, docs } => {
             let mut results = Results::default();
             for file in files {

@@ -122,10 +122,32 @@ impl Process {
     /// # Errors
     /// Where the process has ended.
     pub fn resident(&self) -> Result<u64> {
+        Ok(self.status("VmRSS")? * 1024)
+    }
+
+    /// A number that the system tells of the process, in its own unit: kibibytes for memory.
+    ///
+    /// # Errors
+    /// Where the process has ended, or the system does not tell.
+    pub fn status(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = line.context("no VmRSS: has the server ended?")?;
-        Ok(kibibytes.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        let value = |line| str::strip_prefix(line, field)?.strip_prefix(':');
+        let value = status.lines().find_map(value);
+        let value = value.with_context(|| format!("no {field}: has the server ended?"))?;
+        Ok(value.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// How many files it has open, connections among them.
+    ///
+    /// # Errors
+    /// Where the process has ended.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    /// Its number, for signals.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     fn with_children(&self) -> Result<Vec<u32>> {
