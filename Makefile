@@ -49,7 +49,7 @@ test-bench:
 	    --out target/bench/smoke.json
 	cargo run --package throttle-bench -- report target/bench/smoke.json
 	cargo run --package throttle-bench -- soak --throttle target/debug/throttle \
-	    --minutes 0.08 --peers 200 --rate 1000 --out target/bench/soak-smoke.json
+	    --minutes 0.07 --peers 200 --rate 1000 --out target/bench/soak-smoke.json
 
 # Our own Python client, against the real server; and what is written in Python elsewhere is linted.
 test-python: $(OURS)/.installed

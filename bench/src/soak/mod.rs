@@ -53,7 +53,7 @@ use crate::{
     wire::Protocol,
 };
 
-/// Everything comes to rest and is compared so often at the most, and not sooner than after that.
+/// Everything comes to rest and is compared so often, or at least after so long.
 const COMPARISONS: u32 = 12;
 const BETWEEN_COMPARISONS: Duration = Duration::from_secs(2);
 
@@ -151,11 +151,8 @@ impl Run {
     }
 
     fn work(&mut self) -> Result<()> {
-        let parts = self.length.as_secs() / BETWEEN_COMPARISONS.as_secs();
-        let parts = (parts as u32).clamp(1, COMPARISONS);
-        for part in 1..=parts {
-            let until = self.started_at + self.length * part / parts;
-            self.load_until(until)?;
+        for after in comparisons(self.length) {
+            self.load_until(self.started_at + after)?;
             self.rest()?;
             self.compare()?;
             self.crowd.is_quiet = false;
@@ -312,6 +309,15 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// When everything comes to rest. In the first tenth more often, so that all that a server ever needs
+/// at once is there when the memory of the first minutes is looked at.
+fn comparisons(length: Duration) -> Vec<Duration> {
+    let parts = length.as_secs() / BETWEEN_COMPARISONS.as_secs();
+    let parts = (parts as u32).clamp(1, COMPARISONS);
+    let early = (1..parts).map(|part| length * part / parts / COMPARISONS);
+    early.chain((1..=parts).map(|part| length * part / parts)).collect()
 }
 
 fn listing(title: &str, counts: &BTreeMap<&'static str, u64>) -> String {

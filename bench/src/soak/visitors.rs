@@ -33,6 +33,9 @@ pub struct Seen {
     pub done: BTreeMap<&'static str, u64>,
     /// Refusals by their code.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Requests of clients that hung up: whether the server noticed that, or refused them when their
+    /// leases ended before it did, is not known.
+    pub maybe_refused: u64,
     /// Why one thread gave up.
     pub trouble: Option<String>,
 }
@@ -166,6 +169,7 @@ impl Visitor {
             }
             let mut stream = self.connect()?;
             stream.write_all(&new.bytes(self.address))?;
+            seen.maybe_refused += 1;
             sleep(LEASE / 4);
             if self.chance.once_in(2) {
                 let _ = stream.shutdown(Shutdown::Write);
