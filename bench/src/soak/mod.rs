@@ -311,8 +311,8 @@ impl Run {
     }
 }
 
-/// When everything comes to rest. In the first tenth more often, so that all that a server ever needs
-/// at once is there when the memory of the first minutes is looked at.
+/// When everything comes to rest. In the first tenth more often, so that all that a server ever
+/// needs at once is there when the memory of the first minutes is looked at.
 fn comparisons(length: Duration) -> Vec<Duration> {
     let parts = length.as_secs() / BETWEEN_COMPARISONS.as_secs();
     let parts = (parts as u32).clamp(1, COMPARISONS);

@@ -33,8 +33,8 @@ pub struct Seen {
     pub done: BTreeMap<&'static str, u64>,
     /// Refusals by their code.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Requests of clients that hung up: whether the server noticed that, or refused them when their
-    /// leases ended before it did, is not known.
+    /// Requests of clients that hung up: whether the server noticed that, or refused them when
+    /// their leases ended before it did, is not known.
     pub maybe_refused: u64,
     /// Why one thread gave up.
     pub trouble: Option<String>,
