@@ -9,7 +9,8 @@ import pytest
 from helpers import in_background, wait_until
 from recorder import Recorder
 from rivals import known, occupy
-from throttle_client import Client, Peer, Refused, Timeout, lock
+from throttle_client import Client, LockLost, Peer, Refused, Timeout, lock
+from throttle_client._coming_back import restore
 from throttle_client._durations import now
 from throttle_client._giving_back import give_back
 from throttle_client._holding import Holding
@@ -86,6 +87,57 @@ def test_restart_that_a_heartbeat_notices_first_is_no_loss() -> None:
     run(give_back(Restarted(), holding, ["A"]))
 
     assert holding.loss is None
+
+
+def test_grant_of_a_start_that_is_gone_does_not_count_after_a_restore() -> None:
+    """The new start of the server was told what is held, and this was not part of it."""
+    holding = Holding(Client("http://127.0.0.1:9"), 60)
+    asked_at = now()
+    holding.grant({"B": 1}, Answer(200, "", now(), instance=1))
+    holding.renew(Answer(200, "Ok", now(), instance=2))
+
+    counts = holding.grant({"A": 1}, Answer(200, "", asked_at, token=7, instance=1))
+
+    assert not counts
+    assert holding.acquired == {"B": 1}
+    assert "A" not in holding.tokens
+
+
+def test_grant_that_comes_while_the_peer_is_restored_without_it_is_lost() -> None:
+    """Its answer was late, and the new start of the server knows nothing of it."""
+    holding = Holding(Client("http://127.0.0.1:9"), 60)
+    holding.grant({"B": 1}, Answer(200, "", now(), instance=1))
+
+    class Restarted:
+        async def send(self, request: Request, timeout: float) -> Answer:
+            holding.grant({"A": 1}, Answer(200, "", now(), token=7, instance=1))
+            return Answer(200, "Ok", now(), instance=2)
+
+        async def sleep(self, seconds: float) -> None:
+            raise AssertionError("there is nothing to wait for")
+
+    with pytest.raises(LockLost, match="restarted"):
+        run(restore(Restarted(), holding))
+
+
+def test_grant_of_the_new_start_that_comes_while_the_peer_is_restored_counts() -> None:
+    """Another thread asked again, and was served before the answer to the restore was read."""
+    holding = Holding(Client("http://127.0.0.1:9"), 60)
+    holding.grant({"B": 1}, Answer(200, "", now(), instance=1))
+
+    class Restarted:
+        async def send(self, request: Request, timeout: float) -> Answer:
+            sent_at = now()
+            holding.grant({"A": 1}, Answer(200, "", now(), token=7, instance=2))
+            return Answer(200, "Ok", sent_at, instance=2)
+
+        async def sleep(self, seconds: float) -> None:
+            raise AssertionError("there is nothing to wait for")
+
+    run(restore(Restarted(), holding))
+
+    assert not holding.is_lost()
+    assert holding.acquired == {"A": 1, "B": 1}
 
 
 def test_peer_does_not_acquire_what_is_about_to_be_released(server: Server) -> None:

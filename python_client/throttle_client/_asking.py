@@ -286,7 +286,8 @@ class _Asking:
             return False
         is_ours = answer.body == str(holding.id)
         if is_ours and (ask.is_classic or answer.token is not None):
-            holding.grant(self.counts, answer)
+            if not holding.grant(self.counts, answer):
+                return await self._start_again()
             self._token = answer.token
             return await self._is_in_time()
         if answer.token is not None and answer.instance is not None:

@@ -87,6 +87,10 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
     if answer.is_good:
         _require_ok(answer)
         holding.renew(answer)
+        if holding.has_more(acquired):
+            # Its answer came while the peer was being restored without it.
+            holding.lose("the server was restarted just after it had granted it")
+            holding.check()
         logger.warning("restored peer %s after a restart of the server", holding.id)
         await _release_what_is_gone(wire, holding, acquired)
         return

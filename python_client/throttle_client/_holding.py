@@ -49,6 +49,7 @@ class Holding:
         length: The length of its lease, in seconds, as it is asked for.
         acquired: The locks that it holds, with their counts.
         tokens: The fencing tokens of those that have one.
+        granted_by: Which start of the server granted those that were granted to this very object.
         instance: Which start of the server was the last to know it.
         is_known: Whether the server was heard to know it.
         is_over: Whether it was given back as a whole.
@@ -78,6 +79,7 @@ class Holding:
         self.length = length
         self.acquired = dict(acquired or {})
         self.tokens = dict(tokens or {})
+        self.granted_by: dict[str, int | None] = {}
         self.instance: int | None = None
         self.is_known = peer_id is not None
         self.is_over = False
@@ -142,13 +144,28 @@ class Holding:
         self.instance = instance
         self._sent_at, self._good_for = now(), good_for / (1 - DRIFT)
 
-    def grant(self, counts: Mapping[str, int], answer: Answer) -> None:
-        """Take note of a grant."""
-        self.renew(answer)
+    def grant(self, counts: Mapping[str, int], answer: Answer) -> bool:
+        """Take note of a grant; nothing of it where it counts no more.
+
+        Returns:
+            Whether it counts. It does not if its answer comes late and from a start of the server
+            that is gone, after the peer was restored without these locks.
+        """
         with self.mutex:
+            if answer.sent_at < self._sent_at and answer.instance != self.instance:
+                return False
+            self.renew(answer)
             self.acquired.update(counts)
+            self.granted_by.update(dict.fromkeys(counts, answer.instance))
             if answer.token is not None:
                 self.tokens.update(dict.fromkeys(counts, answer.token))
+            return True
+
+    def has_more(self, restored: Mapping[str, int]) -> bool:
+        """Whether it has locks of an earlier start of the server that were not restored with it."""
+        with self.mutex:
+            others = self.acquired.keys() - restored.keys()
+            return any(self.granted_by.get(other) != self.instance for other in others)
 
     def forget(self, semaphores: Iterable[str]) -> bool:
         """Strike locks off the books, before the server is told; quiet where they are not there.
@@ -160,6 +177,7 @@ class Holding:
             for semaphore in semaphores:
                 self.acquired.pop(semaphore, None)
                 self.tokens.pop(semaphore, None)
+                self.granted_by.pop(semaphore, None)
             self.is_over = not self.acquired and not self.asks
             return self.is_over
 

@@ -357,8 +357,8 @@ async def _ask_once(wire: Wire, holding: Holding, semaphore: str, count: int, pa
             attempt = partial(come_back, wire, holding, error)
             await insist(wire, attempt, PATIENCE_SECONDS)
             continue
-        if answer.status == 200:
-            holding.grant({semaphore: count}, answer)
+        if answer.status != 200:
+            holding.renew(answer)
+            return False
+        if holding.grant({semaphore: count}, answer):
             return True
-        holding.renew(answer)
-        return False

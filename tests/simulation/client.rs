@@ -236,8 +236,8 @@ impl Client {
         match (&call.request, answer.result.as_ref()) {
             (request, Ok(_)) => {
                 life.renew(call.sent_at, now, answer);
-                if matches!(request, Request::Restore { .. }) {
-                    self.notes.push("restored");
+                if let Request::Restore { acquired, .. } = request {
+                    self.is_back(acquired, answer.instance);
                 }
             }
             (Request::Heartbeat { .. }, Err(&"unknown peer")) if life.held.is_empty() => {}
@@ -266,12 +266,16 @@ impl Client {
         let Some(life) = &mut self.life else { return };
         match &answer.result {
             Ok(Reply::Acquired { peer, token }) => {
+                if !life.counts(call.sent_at, answer) {
+                    self.notes.push("a grant came from a start that was gone");
+                    return;
+                }
                 life.peer = *peer;
                 life.renew(call.sent_at, now, answer);
                 if !is_ask_for_locks(&call.request) {
                     return;
                 }
-                life.held.extend(take.wanted.iter().map(|(ix, count)| (*ix, (*count, *token))));
+                life.grant(&take.wanted, *token, answer.instance);
                 self.take = None;
                 if !life.is_good(now) {
                     self.lose("a grant came after its lease");
@@ -281,7 +285,8 @@ impl Client {
             }
             Ok(_) => {
                 life.renew(call.sent_at, now, answer);
-                if now.saturating_sub(call.sent_at) < Duration::from_millis(100) {
+                // The server did not hold the answer back, for instance since it shuts down.
+                if now.saturating_sub(call.sent_at) < call.request.park() / 2 {
                     self.doing = Doing::Rest(now + Duration::from_millis(100));
                 }
             }
@@ -313,7 +318,9 @@ impl Client {
         match &answer.result {
             Ok(_) => {
                 life.renew(call.sent_at, now, answer);
-                self.notes.push("restored");
+                if let Request::Restore { acquired, .. } = &call.request {
+                    self.is_back(acquired, answer.instance);
+                }
             }
             Err("bad token") => {
                 let request = life.restore(false);
@@ -323,6 +330,14 @@ impl Client {
                 self.doing = Doing::Rest(now + Duration::from_millis(100));
             }
             Err(_) => self.lose("lost: it could not be restored"),
+        }
+    }
+
+    /// The peer is restored with that.
+    fn is_back(&mut self, restored: &Wanted, instance: u64) {
+        self.notes.push("restored");
+        if self.life.as_ref().is_some_and(|life| life.has_more(restored, instance)) {
+            self.lose("lost: granted just before a restart, and restored without it");
         }
     }
 

@@ -8,7 +8,7 @@ use throttle::{cli::run::lease::Lease, client};
 
 use super::{
     client::Local,
-    wire::{Answer, Request},
+    wire::{Answer, Request, Wanted},
 };
 
 /// One lock that the client believes in.
@@ -33,12 +33,24 @@ pub struct Life {
     pub lease: Option<Lease>,
     /// Counts and tokens.
     pub held: BTreeMap<usize, (i64, Option<u64>)>,
+    /// Which start of the server granted each.
+    granted_by: BTreeMap<usize, u64>,
+    /// When the last good request was sent.
+    renewed_at: Local,
 }
 
 impl Life {
     /// A new one, that the server does not know yet.
     pub fn new(peer: u64, length: Duration) -> Self {
-        Life { peer, is_known: false, length, lease: None, held: BTreeMap::new() }
+        Life {
+            peer,
+            is_known: false,
+            length,
+            lease: None,
+            held: BTreeMap::new(),
+            granted_by: BTreeMap::new(),
+            renewed_at: Local::ZERO,
+        }
     }
 
     /// Takes note of a good answer to a request that was sent then.
@@ -55,6 +67,7 @@ impl Life {
             is_problem: false,
         };
         self.is_known = true;
+        self.renewed_at = self.renewed_at.max(sent_at);
         match &mut self.lease {
             Some(lease) => lease.renew(&answer),
             None => self.lease = Some(Lease::begun(self.length, &answer)),
@@ -64,6 +77,24 @@ impl Life {
     /// When what is held is lost, if nothing happens.
     pub fn ends_at(&self) -> Option<Local> {
         self.lease.as_ref().filter(|_| !self.held.is_empty()).map(Lease::ends_at)
+    }
+
+    /// Whether a grant counts. It does not if its answer comes late and from a start of the server
+    /// that is gone, after the peer was restored without these locks.
+    pub fn counts(&self, sent_at: Local, answer: &Answer) -> bool {
+        sent_at >= self.renewed_at || self.is_of(answer.instance)
+    }
+
+    /// Enters a grant that counts.
+    pub fn grant(&mut self, wanted: &Wanted, token: Option<u64>, instance: u64) {
+        self.held.extend(wanted.iter().map(|(ix, count)| (*ix, (*count, token))));
+        self.granted_by.extend(wanted.iter().map(|(ix, _)| (*ix, instance)));
+    }
+
+    /// Whether it has locks of an earlier start of the server that were not restored with it.
+    pub fn has_more(&self, restored: &Wanted, instance: u64) -> bool {
+        let others = self.held.keys().filter(|ix| restored.iter().all(|(it, _)| it != *ix));
+        others.into_iter().any(|other| self.granted_by.get(other) != Some(&instance))
     }
 
     /// Whether that start of the server was the last to know it.

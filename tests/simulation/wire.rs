@@ -1,5 +1,7 @@
 //! What is sent, as the state behind the HTTP interface understands it.
 
+use std::time::Duration;
+
 use super::naive::SEMAPHORES;
 
 /// Semaphores go by number: those of [`SEMAPHORES`], and two that there are not.
@@ -57,6 +59,18 @@ pub enum Request {
         tokens: Vec<(usize, u64)>,
         expires_in: u64,
     },
+}
+
+impl Request {
+    /// For how long the answer may be held back.
+    pub fn park(&self) -> Duration {
+        match self {
+            Request::NewPeer { block_for, .. } | Request::Acquire { block_for, .. } => {
+                Duration::from_millis(*block_for)
+            }
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// What the server makes of a request that it has not refused.
