@@ -32,7 +32,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn read(
+    /// Reads an answer to its end, if that is fewer than `longest` bytes away. `sent_at` is when
+    /// the request was sent, a time of [`crate::clock::since_boot`].
+    ///
+    /// # Errors
+    /// Where the body breaks off, or is as long as that.
+    pub fn read(
         response: Response<Body>,
         sent_at: Duration,
         longest: u64,
@@ -43,10 +48,13 @@ impl Answer {
         let expires_in = header("throttle-expires-in").and_then(|text| text.strip_suffix("ms"));
         let content_type = header("content-type").unwrap_or_default();
         let is_problem = content_type.starts_with("application/problem+json");
-        let read = body.with_config().limit(longest).lossy_utf8(true).read_to_string()?;
+        let bytes = body.with_config().limit(longest).read_to_vec()?;
+        // ureq would replace what is no UTF-8 only in what calls itself text.
+        let text = String::from_utf8(bytes);
+        let text = text.unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
         Ok(Answer {
             status: parts.status.as_u16(),
-            body: read,
+            body: text,
             sent_at,
             received_at: clock::since_boot(),
             expires_in: expires_in.and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
@@ -65,5 +73,20 @@ impl Answer {
     /// What the body says in JSON; `None` where it says something else.
     pub fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(&self.body).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_that_is_no_text_is_read_all_the_same() {
+        let response = Response::builder().status(502).header("content-type", "application/x");
+        let response = response.body(Body::builder().data(b"bad \xff gateway")).unwrap();
+
+        let answer = Answer::read(response, Duration::ZERO, 100).unwrap();
+
+        assert_eq!((502, "bad \u{fffd} gateway"), (answer.status, &*answer.body));
     }
 }
