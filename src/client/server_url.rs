@@ -60,7 +60,9 @@ impl FromStr for ServerUrl {
             return Err(BadUrl::TooMuch(without_credentials(text)));
         }
         let (credentials, place) = split(authority);
-        if authority.host().is_empty() || place.ends_with(':') {
+        // Such as `:` alone, and the beginning of a password with a slash in it.
+        let is_port_bad = place != authority.host() && authority.port_u16().is_none();
+        if authority.host().is_empty() || is_port_bad {
             return Err(not_http());
         }
         let path = uri.path().trim_end_matches('/');
@@ -116,13 +118,21 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_a_server_is_refused() {
-        for text in
-            ["localhost:8000", "localhost", "", "ftp://x", "http://", "/tmp/x", "http://a:/"]
-        {
+        for text in [
+            "localhost:8000",
+            "localhost",
+            "",
+            "ftp://x",
+            "http://",
+            "/tmp/x",
+            "http://a:/",
+            "http://a:65536",
+        ] {
             assert!(refusal(text).contains("must look like"), "{text}");
         }
         assert!(refusal("http://a/?b=c").contains("query"));
         assert!(!refusal("ftp://me:secret@host").contains("secret"));
         assert!(!refusal("me:secret@host").contains("secret"));
+        assert!(!refusal("http://me:pass/word@host").contains("pass"));
     }
 }
