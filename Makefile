@@ -15,6 +15,18 @@ REDIS := target/venv-redis
 CYCLES := THROTTLE_BIN=target/release/throttle $(OURS)/bin/python python_client/benches/cycles.py \
     --published target/venv-0.5.13/bin/python $(if $(QUICK),--quick)
 
+# The fuzz targets, for how many seconds `make soak-fuzz` runs each, and what looks after memory
+# (`none` is twice as fast). The compiler offers by itself what that takes only where it is nightly.
+FUZZ := answer configuration duration gelf http operations server_url wire
+FUZZ_SECONDS ?= 600
+CARGO_FUZZ := 0.13.2
+FUZZ_ENV := RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_STRIP=none \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+FUZZ_SANITIZER ?= address
+FUZZ_BUILT := --features libfuzzer --sanitizer $(FUZZ_SANITIZER)
+FUZZ_FOUND := target/fuzz-corpus
+FUZZ_RUN = $(FUZZ_ENV) cargo fuzz run $(FUZZ_BUILT) $*
+
 # The published server, to compare with; where it cannot be installed, it is left out.
 UPSTREAM_VERSION := 0.5.13
 UPSTREAM ?= target/bench/upstream/bin/throttle
@@ -24,15 +36,18 @@ MEASURED = target/bench/results.json $(wildcard target/bench/python.json)
 HISTORIES := THROTTLE_BIN=target/debug/throttle $(OURS)/bin/python -m pytest -q -p no:asyncio \
     tests/histories
 
-.PHONY: run test test-rust test-bench test-python test-histories soak-histories test-openapi \
-    soak-openapi soak-hostile test-page test-deploy test-clients soak soak-simulation mutations \
-    bench bench-report bench-servers bench-room bench-docs compare-clients bench-python audit \
-    mutants
+.PHONY: run test test-rust test-bench test-fuzz test-python test-histories test-openapi \
+    test-page test-deploy test-clients soak soak-simulation mutations mutants soak-histories \
+    soak-fuzz keep-fuzz cargo-fuzz soak-openapi soak-hostile soak-endurance sanitize bench \
+    bench-report bench-servers bench-room bench-docs compare-clients bench-python audit
 
 run:
 	cargo run --release
 
-test: test-rust test-bench test-python test-histories test-openapi test-page test-deploy test-clients
+# The last ones wait more than they work, so two of them go side by side.
+test: test-rust test-bench test-fuzz
+	$(MAKE) --jobs 2 --output-sync=target test-python test-histories test-openapi test-page \
+	    test-deploy test-clients
 
 test-rust:
 	cargo fmt --all --check
@@ -51,6 +66,11 @@ test-bench:
 	cargo run --package throttle-bench -- soak --throttle target/debug/throttle \
 	    --minutes 0.07 --peers 200 --rate 1000 --out target/bench/soak-smoke.json
 
+# Everything that reads bytes, with bytes that were worth a look before. Takes seconds.
+test-fuzz:
+	cargo clippy --package throttle-fuzz --all-targets -- -D warnings
+	cargo test --package throttle-fuzz
+
 # Our own Python client, against the real server; and what is written in Python elsewhere is linted.
 test-python: $(OURS)/.installed
 	cargo build
@@ -68,25 +88,11 @@ test-histories: $(OURS)/.installed
 	$(HISTORIES)
 
 # The same for ten minutes.
-soak-histories: $(OURS)/.installed
-	cargo build
-	HISTORIES_SECONDS=180 $(HISTORIES) -k test_scenarios
 
 # What /openapi.json says, against what the server answers.
 test-openapi: $(OPENAPI)/.installed
 	cargo build
 	THROTTLE_BIN=target/debug/throttle $(OPENAPI)/bin/python -m pytest -q tests/openapi
-
-# The same with thousands of requests that are made up, for five minutes, from a seed that is printed
-# (SEED=… takes one back).
-soak-openapi: $(OPENAPI)/.installed
-	cargo build
-	THROTTLE_SOAK=1 THROTTLE_SEED=$(SEED) THROTTLE_BIN=target/debug/throttle \
-	    $(OPENAPI)/bin/python -m pytest -q -s tests/openapi/test_generated.py
-
-# Hostile clients by the thousand, against the release binary; what they cost is printed.
-soak-hostile:
-	THROTTLE_SOAK=1 cargo test --release --test it hostile:: -- --nocapture --test-threads 1
 
 # The page, in a browser without a window (Debian's package `chromium`; without it, it is left out).
 test-page: $(PAGE)/.installed
@@ -111,7 +117,8 @@ test-clients: $(VENVS:%=%/.installed) $(OURS)/.installed
 
 # The long forms of what tests for trust, one after the other; `docs/reliability.md` says what each
 # is about, and has what they showed. Several hours; each can be run alone.
-soak: soak-simulation mutations mutants soak-histories soak-openapi soak-hostile
+soak: soak-simulation mutations mutants soak-histories soak-fuzz soak-openapi soak-hostile \
+    soak-endurance sanitize
 
 # A hundred million events; everything that can be reached is reached a thousand times.
 soak-simulation:
@@ -122,6 +129,66 @@ soak-simulation:
 # Faults that are put into the server on purpose: the short form of the simulation catches each.
 mutations:
 	python3 tests/mutations/run.py
+
+# Changes the pure room in hundreds of small ways, and fails if its tests do not notice each of
+# them. Twenty minutes or more; not part of `make test`.
+mutants:
+	cargo mutants --version || cargo install cargo-mutants --version $(CARGO_MUTANTS) --locked
+	tests/mutants/run
+
+# Histories of three minutes for each fault.
+soak-histories: $(OURS)/.installed
+	cargo build
+	HISTORIES_SECONDS=180 $(HISTORIES) -k test_scenarios
+
+# Looks for bytes that break something, two targets at a time. What it finds interesting is kept in
+# target/; what breaks something, in fuzz/artifacts/.
+soak-fuzz: cargo-fuzz
+	$(MAKE) --jobs 2 --keep-going $(FUZZ:%=soak-fuzz-%)
+
+soak-fuzz-%:
+	mkdir -p $(FUZZ_FOUND)/$*
+	$(FUZZ_RUN) $(FUZZ_FOUND)/$* fuzz/corpus/$* -- -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
+	    -print_final_stats=1 $(patsubst %,-dict=%,$(wildcard fuzz/dictionaries/$*.dict))
+
+# Adds to the corpus of the repository what soaking has found that reaches more code. Not each
+# number of times that it does, or there would be no end to it.
+keep-fuzz: cargo-fuzz
+	$(MAKE) $(FUZZ:%=keep-fuzz-%)
+
+keep-fuzz-%:
+	mkdir -p $(FUZZ_FOUND)/$*
+	$(FUZZ_RUN) fuzz/corpus/$* $(FUZZ_FOUND)/$* -- -merge=1 -use_counters=0
+
+cargo-fuzz:
+	cargo fuzz --version || cargo install cargo-fuzz --version $(CARGO_FUZZ) --locked
+	$(FUZZ_ENV) cargo fuzz build $(FUZZ_BUILT)
+
+# The same with thousands of requests that are made up, for five minutes, from a seed that is printed
+# (SEED=… takes one back).
+soak-openapi: $(OPENAPI)/.installed
+	cargo build
+	THROTTLE_SOAK=1 THROTTLE_SEED=$(SEED) THROTTLE_BIN=target/debug/throttle \
+	    $(OPENAPI)/bin/python -m pytest -q -s tests/openapi/test_generated.py
+
+# Hostile clients by the thousand, against the release binary; what they cost is printed.
+soak-hostile:
+	THROTTLE_SOAK=1 cargo test --release --test it hostile:: -- --nocapture --test-threads 1
+
+# Endurance: thirty minutes of ten thousand peers. No answer but those expected, no difference
+# between what the server counts and what the peers know, and memory that does not grow.
+soak-endurance:
+	cargo build --release --package throttle-server --package throttle-bench
+	$(BENCH) soak --minutes 30
+
+# The unit tests under AddressSanitizer, which finds leaks, too; those of the door to the books and
+# of parked requests under ThreadSanitizer. The compiler is the stable one, with an option that it
+# does not call stable yet.
+SANITIZED := RUSTC_BOOTSTRAP=1 cargo test --lib --target x86_64-unknown-linux-gnu
+
+sanitize:
+	RUSTFLAGS=-Zsanitizer=address $(SANITIZED) --target-dir target/asan
+	RUSTFLAGS=-Zsanitizer=thread $(SANITIZED) --target-dir target/tsan -- state:: waiting::
 
 # How fast everything is, beside what else one could use. Half an hour; QUICK=1 takes two minutes,
 # and leaves out the pure room. Afterwards `make bench-docs` writes the figures into the docs. One
@@ -136,14 +203,14 @@ bench-report:
 	$(BENCH) report $(MEASURED) $(if $(QUICK),,--room target/criterion)
 
 bench-servers: $(UPSTREAM)
-	cargo build --release --workspace
+	cargo build --release --package throttle-server --package throttle-bench
 	$(BENCH) run --upstream $(UPSTREAM) $(if $(QUICK),--quick)
 
 bench-room:
 	cargo bench --package throttle-bench --bench room
 
 bench-docs:
-	cargo build --release --workspace
+	cargo build --release --package throttle-server --package throttle-bench
 	$(BENCH) report $(MEASURED) --room target/criterion --docs docs
 
 target/bench/upstream/bin/throttle:
@@ -188,23 +255,6 @@ target/venv-%/.installed: $(PUBLISHED)/requirements-%.txt
 	target/venv-$*/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-# Endurance: thirty minutes of ten thousand peers. No answer but those expected, no difference
-# between what the server counts and what the peers know, and memory that does not grow.
-.PHONY: soak-endurance
-soak-endurance:
-	cargo build --release --workspace
-	$(BENCH) soak --minutes 30
-
-# The unit tests under AddressSanitizer, which finds leaks, too; those of the door to the books and
-# of parked requests under ThreadSanitizer. The compiler is the stable one, with an option that it
-# does not call stable yet.
-SANITIZED := RUSTC_BOOTSTRAP=1 cargo test --lib --target x86_64-unknown-linux-gnu
-
-.PHONY: sanitize
-sanitize:
-	RUSTFLAGS=-Zsanitizer=address $(SANITIZED) --target-dir target/asan
-	RUSTFLAGS=-Zsanitizer=thread $(SANITIZED) --target-dir target/tsan -- state:: waiting::
-
 # Licences, bans and sources of all dependencies; known vulnerabilities where the list of them can
 # be reached.
 audit:
@@ -213,8 +263,3 @@ audit:
 	if cargo deny fetch db; then cargo deny check advisories; \
 	else echo "advisories not checked: the list cannot be reached"; fi
 
-# Changes the pure room in hundreds of small ways, and fails if its tests do not notice each of
-# them. Twenty minutes or more; not part of `make test`.
-mutants:
-	cargo mutants --version || cargo install cargo-mutants --version $(CARGO_MUTANTS) --locked
-	tests/mutants/run

@@ -1,10 +1,15 @@
 //! Puts the server together, starts it, and stops it in order.
 
-use std::{future::ready, num::NonZero, process, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{
+    future::ready, net::SocketAddr, num::NonZero, process, rc::Rc, sync::Arc, thread,
+    time::Duration,
+};
 
-use actix_http::{HttpService, KeepAlive};
+use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_server::{Server, ServerHandle, ServerServiceFactory};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
 use actix_web::{
     App,
     dev::AppConfig,
@@ -13,6 +18,7 @@ use actix_web::{
 };
 use anyhow::{Context, ensure};
 use log::{info, warn};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     cli::Serve,
@@ -166,22 +172,7 @@ fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpS
     move || {
         // One a worker: requests of different workers then share no reference count.
         let traffic = api.metrics.traffic_of_worker();
-        let api = Rc::new(Api { traffic, ..api.clone() });
-        let app =
-            App::new().default_service(fn_service(move |request| serve(api.clone(), request)));
-        let http = HttpService::build()
-            // The idle time is watched here as well.
-            .keep_alive(KeepAlive::Os)
-            .client_request_timeout(header_timeout)
-            .client_disconnect_timeout(FAREWELL)
-            // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
-            .h1_allow_half_closed(false)
-            .on_connect_ext(|stream: &Watched<TcpStream>, extensions| {
-                extensions.insert(stream.connection());
-            })
-            .h1(map_config(app.into_factory().map_err(|error| error.error_response()), |()| {
-                AppConfig::default()
-            }));
+        let http = protocol(Rc::new(Api { traffic, ..api.clone() }), header_timeout);
         let watch = Watch::start(Allowed { head: header_timeout, idle: KEEP_ALIVE });
         let watched = move |stream: TcpStream| {
             connections::send_at_once(&stream);
@@ -191,6 +182,33 @@ fn service(api: Api, header_timeout: Duration) -> impl ServerServiceFactory<TcpS
         };
         fn_service(watched).and_then(http)
     }
+}
+
+/// What is spoken on a connection, over whatever stream.
+pub fn protocol<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    api: Rc<Api>,
+    header_timeout: Duration,
+) -> impl ServiceFactory<
+    (Watched<S>, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+> {
+    let app = App::new().default_service(fn_service(move |request| serve(api.clone(), request)));
+    HttpService::build()
+        // The idle time is watched here as well.
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(header_timeout)
+        .client_disconnect_timeout(FAREWELL)
+        // Whoever hangs up while parked is not waited for; the lock stays pending all the same.
+        .h1_allow_half_closed(false)
+        .on_connect_ext(|stream: &Watched<S>, extensions| {
+            extensions.insert(stream.connection());
+        })
+        .h1(map_config(app.into_factory().map_err(|error| error.error_response()), |()| {
+            AppConfig::default()
+        }))
 }
 
 fn cannot_listen(serve: &Serve) -> String {

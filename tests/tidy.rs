@@ -151,9 +151,10 @@ fn sources() -> Vec<Source> {
     sources_in(&["src"], "rs")
 }
 
-/// Those of the server, and of the benchmark.
+/// Those of the server, of the benchmark, and of the fuzz targets.
 fn all_sources() -> Vec<Source> {
-    let sources = sources_in(&["src", "bench/src", "bench/benches"], "rs");
+    let others = ["bench/src", "bench/benches", "fuzz/src", "fuzz/fuzz_targets"];
+    let sources = sources_in(&[&["src"][..], &others].concat(), "rs");
     assert!(sources.len() > 20, "the sources are where they are looked for");
     sources
 }

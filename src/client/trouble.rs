@@ -98,7 +98,8 @@ impl Trouble {
         Trouble::Unreachable { text, is_sent, is_answered: false, retry_after: None }
     }
 
-    pub(super) fn refused(url: &str, answer: Answer) -> Self {
+    /// What an answer means that is not good, from the server at `url`.
+    pub fn refused(url: &str, answer: Answer) -> Self {
         let problem = answer.is_problem.then(|| answer.json::<Problem>()).flatten();
         let (text, code) = problem.map_or_else(
             || (shorten(&answer.body), String::new()),

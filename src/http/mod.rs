@@ -8,7 +8,7 @@ mod admin;
 mod answer;
 mod asks;
 mod body;
-mod duration;
+pub mod duration;
 mod entries;
 mod error;
 mod events;

@@ -1,7 +1,7 @@
 //! Log lines on standard error, and for Graylog if it is configured. Each sink has a level, a queue
 //! and a thread of its own (see `queue`).
 
-mod gelf;
+pub mod gelf;
 mod lines;
 mod queue;
 

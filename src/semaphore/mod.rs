@@ -27,8 +27,8 @@ mod timestamp;
 mod totals;
 mod units;
 
-#[cfg(test)]
-mod model;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 #[cfg(test)]
 mod tests;
 

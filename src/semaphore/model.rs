@@ -1,10 +1,12 @@
-//! A naive model of the pure room, and a property test that holds the two against each other.
+//! A naive model of the pure room, and a property test that holds the two against each other. The
+//! fuzz target `operations` does so as well, by way of the feature `model`.
 //!
 //! The model has no counters, no queues and no index: it keeps plain lists and recounts everything
 //! after each step. It is slow, and plain enough to be believed. The simulation in
 //! `tests/simulation/` uses it, too.
+#![allow(clippy::unwrap_used, reason = "this is a test, of whichever crate")]
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 
@@ -16,11 +18,12 @@ use super::{
 
 mod books;
 
-use self::books::{Counts, Limits, Maxes, Model, ModelPeer, SEMAPHORES, reason};
+pub use self::books::{Counts, Maxes, SEMAPHORES};
+use self::books::{Limits, Model, ModelPeer, reason};
 
 /// Those that may leave the configuration. When they come back, they may lie elsewhere in the
 /// books, which matters to the walking order only among semaphores of one level.
-const REMOVABLE: [usize; 2] = [0, 3];
+pub const REMOVABLE: [usize; 2] = [0, 3];
 
 /// Few enough for the limits to be met now and then.
 const MAX_PEERS: usize = 4;
@@ -32,65 +35,39 @@ const TOKENS_ABOVE: u64 = 100;
 /// What each peer holds and waits for of each semaphore, as the events have it.
 type Ledger = BTreeMap<(u64, String), (i64, i64)>;
 
+/// What is done to both. Leases and waits are in whole seconds, the former at least one.
 #[derive(Clone, Debug)]
-enum Step {
-    NewPeer {
-        id: u64,
-        wanted: Counts,
-        may_queue: bool,
-        expires_in: u64,
-    },
-    Heartbeat {
-        id: u64,
-        expires_in: u64,
-    },
-    /// With `whole`, an ask for several that are granted together; else for a single lock.
-    Acquire {
-        id: u64,
-        wanted: Counts,
-        whole: bool,
-        may_queue: bool,
-        expires_in: Option<u64>,
-    },
-    Release {
-        id: u64,
-        semaphore: usize,
-    },
-    RemovePeer {
-        id: u64,
-    },
-    Revoke {
-        id: u64,
-    },
-    Restore {
-        id: u64,
-        held: Counts,
-        token: Option<u64>,
-        expires_in: u64,
-    },
-    Adjust {
-        semaphore: usize,
-        max: Option<i64>,
-        paused: Option<bool>,
-    },
-    Reset {
-        semaphore: usize,
-    },
-    Configure {
-        maxes: Maxes,
-    },
+#[allow(missing_docs, reason = "the fields are called as the arguments of `Leases` are")]
+pub enum Step {
+    /// A peer comes, perhaps with an ask.
+    NewPeer { id: u64, wanted: Counts, may_queue: bool, expires_in: u64 },
+    /// A lease is renewed.
+    Heartbeat { id: u64, expires_in: u64 },
+    /// A peer asks: with `whole`, for several that are granted together; else for a single lock.
+    Acquire { id: u64, wanted: Counts, whole: bool, may_queue: bool, expires_in: Option<u64> },
+    /// A lock goes.
+    Release { id: u64, semaphore: usize },
+    /// A peer goes.
+    RemovePeer { id: u64 },
+    /// A peer must go.
+    Revoke { id: u64 },
+    /// A peer comes back.
+    Restore { id: u64, held: Counts, token: Option<u64>, expires_in: u64 },
+    /// A semaphore is set by hand.
+    Adjust { semaphore: usize, max: Option<i64>, paused: Option<bool> },
+    /// What was set by hand is undone.
+    Reset { semaphore: usize },
+    /// The configuration changes: those without a max leave it.
+    Configure { maxes: Maxes },
     /// Time passes, and nobody looks at the books until the next step.
-    Wait {
-        seconds: u64,
-    },
+    Wait { seconds: u64 },
     /// The litter collection looks.
     Collect,
-    /// What was done so many steps ago is done again.
-    Again {
-        back: usize,
-    },
+    /// What was done so many steps ago, at least one, is done again.
+    Again { back: usize },
 }
 
+#[cfg(test)]
 fn step() -> impl Strategy<Value = Step> {
     let id = || 1..6_u64;
     let lease = || 1..30_u64;
@@ -475,6 +452,28 @@ impl Pair {
     }
 }
 
+/// Does all of it to the books and to the model, which must agree after each step. At first,
+/// nothing is granted for `window` seconds.
+///
+/// # Errors
+/// Where they differ.
+pub fn play(window: u64, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut pair = Pair::new(window);
+    for (number, step) in steps.iter().enumerate() {
+        let (mut number, mut step) = (number, step);
+        while let Step::Again { back } = step
+            && let Some(earlier) = number.checked_sub(*back)
+        {
+            (number, step) = (earlier, &steps[earlier]);
+        }
+        if !matches!(step, Step::Again { .. }) {
+            pair.run(step)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
@@ -483,18 +482,7 @@ proptest! {
         window in prop_oneof![3 => Just(0_u64), 1 => 1..40_u64],
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        let mut pair = Pair::new(window);
-        for (number, step) in steps.iter().enumerate() {
-            let (mut number, mut step) = (number, step);
-            while let Step::Again { back } = step
-                && let Some(earlier) = number.checked_sub(*back)
-            {
-                (number, step) = (earlier, &steps[earlier]);
-            }
-            if !matches!(step, Step::Again { .. }) {
-                pair.run(step)?;
-            }
-        }
+        play(window, &steps)?;
     }
 }
 
@@ -502,7 +490,7 @@ proptest! {
 fn semaphores_of_the_model_stand_in_walking_order() {
     let mut sorted = SEMAPHORES;
 
-    sorted.sort_by_key(|(name, _, level)| (Reverse(*level), *name));
+    sorted.sort_by_key(|(name, _, level)| (std::cmp::Reverse(*level), *name));
 
     assert_eq!(sorted, SEMAPHORES);
 }

@@ -3,8 +3,8 @@
 //! Whoever logs encodes the message and puts it into a queue; the thread behind it compresses and
 //! sends. Only that thread ever waits for a name server or for the network.
 
-mod datagrams;
-mod message;
+pub mod datagrams;
+pub mod message;
 mod socket;
 
 use std::{io, time::Duration};

@@ -1,0 +1,4 @@
+//! `throttle_fuzz::operations`, driven by libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| throttle_fuzz::operations::run(bytes));
