@@ -41,7 +41,7 @@ fn check_refusal(text: &str, refusal: &str) {
     let (scheme, place) = text.split_once("://").unwrap_or(("", text));
     if let Some((credentials, place)) = place.rsplit_once('@')
         && credentials.len() > 3
-        && ![scheme, place].iter().any(|part| part.contains(credentials))
+        && !format!("{scheme}://{place}").contains(credentials)
     {
         let shown = refusal.split('`').nth(1).unwrap_or_default();
         assert!(!shown.contains(credentials), "{refusal}");
