@@ -13,6 +13,7 @@ pub const SEMAPHORES: [(&str, i64, i32); 4] = [("D", 2, 7), ("B", 3, 1), ("C", 1
 /// The max of each semaphore that a configuration names.
 pub type Maxes = [Option<i64>; SEMAPHORES.len()];
 
+/// How many permits of which semaphores, by index into [`SEMAPHORES`].
 pub type Counts = BTreeMap<usize, i64>;
 
 #[derive(Clone, Debug)]
