@@ -28,7 +28,7 @@ use crate::{fields, nearest};
 /// # Errors
 /// [`Refusal::NotJson`] for a body that is not declared as JSON, whether anybody wants it or not;
 /// [`Refusal::BodyTooLarge`]; [`Refusal::BodyTooSlow`]; [`Refusal::BodyBrokenOff`];
-/// [`Refusal::BadBody`] where the framing is wrong.
+/// [`Refusal::BadBody`] where the framing is wrong, or chunks break off.
 pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes, Refusal> {
     let payload = request.take_payload();
     let length = declared_length(request);
@@ -37,7 +37,7 @@ pub async fn read(request: &mut ServiceRequest, limits: &Limits) -> Result<Bytes
     if matches!(payload, Payload::None) || !is_framed {
         return Ok(Bytes::new());
     }
-    let mut reading = Reading::new(payload, limits);
+    let mut reading = Reading::new(payload, limits, length.is_some());
     let read = match length {
         Some(length) if length > limits.max_body as u64 => Err(reading.too_large()),
         _ => poll_fn(|context| reading.poll(context)).await,
@@ -60,21 +60,24 @@ struct Reading<'a> {
     first: Bytes,
     /// All pieces, where there are more.
     all: Vec<u8>,
+    /// Whether its length was said beforehand.
+    is_measured: bool,
     was_polled: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(payload: Payload, limits: &'a Limits) -> Self {
+    fn new(payload: Payload, limits: &'a Limits, is_measured: bool) -> Self {
         let (first, all) = (Bytes::new(), Vec::new());
-        Reading { payload, limits, first, all, was_polled: false, timer: None }
+        Reading { payload, limits, first, all, is_measured, was_polled: false, timer: None }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Refusal>> {
         loop {
             match pin!(BodyStream::new(&mut self.payload)).poll_next(context) {
                 Poll::Ready(Some(Ok(piece))) => self.add(piece)?,
-                Poll::Ready(Some(Err(PayloadError::Incomplete(_)))) => {
+                // actix says so of chunks that are none as well.
+                Poll::Ready(Some(Err(PayloadError::Incomplete(_)))) if self.is_measured => {
                     return Poll::Ready(Err(Refusal::BodyBrokenOff));
                 }
                 Poll::Ready(Some(Err(error))) => {

@@ -401,8 +401,7 @@ impl Client {
             return self.ask(now);
         }
         match self.plan.pop_front() {
-            // Our clients do not ask for what they hold already.
-            Some(Step::Take(take)) if self.holds_any(&take.wanted) => {}
+            Some(Step::Take(take)) if self.has_had_any(&take.wanted) => {}
             Some(Step::Take(take)) => {
                 let until = take.patience.map(|patience| now + Duration::from_millis(patience));
                 self.take = Some((take, until));
@@ -440,9 +439,9 @@ impl Client {
         }
     }
 
-    fn holds_any(&self, wanted: &Wanted) -> bool {
-        let held = self.life.as_ref().map(|life| &life.held);
-        held.is_some_and(|held| wanted.iter().any(|(ix, _)| held.contains_key(ix)))
+    fn has_had_any(&self, wanted: &Wanted) -> bool {
+        let had = self.life.as_ref().map(|life| &life.had);
+        had.is_some_and(|had| wanted.iter().any(|(ix, _)| had.contains(ix)))
     }
 
     /// Asks, for the first time or again.
@@ -457,6 +456,7 @@ impl Client {
             *lives += 1;
             Life::new(u64::from(ix) << 32 | 1 << 40 | *lives, self.length)
         });
+        life.had.extend(take.wanted.iter().map(|(ix, _)| *ix));
         let left = until.map_or(PARK, |until| until - now);
         let park = if take.is_try { Duration::ZERO } else { PARK.min(life.length / 3).min(left) };
         let (id, wanted) = (life.peer, take.wanted.clone());
@@ -485,7 +485,7 @@ impl Client {
         self.doing = Doing::Asks(self.call(request, now, park + PATIENCE));
         let misuse = take.misuses.filter(|ix| take.wanted.iter().all(|(other, _)| other != ix));
         if let Some(ix) = misuse
-            && !self.holds_any(&vec![(ix, 1)])
+            && !self.has_had_any(&vec![(ix, 1)])
         {
             self.outbox.extend(
                 Misuse::WhilePending(ix).request(Some(id), &Wanted::new()).map(|it| (0, it)),

@@ -2,7 +2,10 @@
 //!
 //! The lease is that of `throttle run` itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use throttle::{cli::run::lease::Lease, client};
 
@@ -33,6 +36,9 @@ pub struct Life {
     pub lease: Option<Lease>,
     /// Counts and tokens.
     pub held: BTreeMap<usize, (i64, Option<u64>)>,
+    /// What it has asked for so far. A request that the network held back may still arrive, so
+    /// nothing is asked for twice in one life: it would be hit by what was meant for the first.
+    pub had: BTreeSet<usize>,
     /// Which start of the server granted each.
     granted_by: BTreeMap<usize, u64>,
     /// When the last good request was sent.
@@ -48,6 +54,7 @@ impl Life {
             length,
             lease: None,
             held: BTreeMap::new(),
+            had: BTreeSet::new(),
             granted_by: BTreeMap::new(),
             renewed_at: Local::ZERO,
         }

@@ -67,7 +67,7 @@ impl Misuse {
             }
             // Of what it holds, that would be less than it has: no misuse.
             Misuse::WhilePending(ix) if held.iter().any(|(held, _)| *held == ix) => None,
-            Misuse::WhilePending(ix) => acquire(vec![(ix, 1)], false),
+            Misuse::WhilePending(ix) => acquire(vec![(ix, SEMAPHORES[ix].1)], false),
             Misuse::Nothing(count) => acquire(vec![(0, count)], false),
             Misuse::TooMany => acquire(vec![(1, 1_000)], false),
             Misuse::Unknown(ix) => acquire(vec![(ix, 1)], false),

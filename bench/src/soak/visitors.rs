@@ -202,8 +202,10 @@ impl Visitor {
                 // A head is refused by nobody; a body is, and that must have been counted.
                 if whole[..end].windows(4).any(|bytes| bytes == b"\r\n\r\n") {
                     stream.shutdown(Shutdown::Write)?;
-                    let _ = stream.read_to_end(&mut Vec::new());
-                    *seen.refused.entry("bad_body").or_default() += 1;
+                    let mut answer = Vec::new();
+                    let _ = stream.read_to_end(&mut answer);
+                    ensure!(answer.starts_with(b"HTTP/1.1 408"), "half a body was not refused");
+                    *seen.refused.entry("body_too_slow").or_default() += 1;
                 }
                 seen.note("half-sent requests", 1);
             }
