@@ -9,8 +9,8 @@ import pytest
 from helpers import in_background, wait_until
 from recorder import Recorder
 from rivals import known, occupy
-from throttle_client import Client, LockLost, Peer, Refused, Timeout, lock
-from throttle_client._coming_back import restore
+from throttle_client import Client, LockLost, Peer, Refused, Timeout, Unreachable, lock
+from throttle_client._coming_back import beat, restore
 from throttle_client._durations import now
 from throttle_client._giving_back import give_back
 from throttle_client._holding import Holding
@@ -118,6 +118,43 @@ def test_grant_that_comes_while_the_peer_is_restored_without_it_is_lost() -> Non
 
     with pytest.raises(LockLost, match="restarted"):
         run(restore(Restarted(), holding))
+
+
+@pytest.mark.parametrize("heard", ["Ok", "conflict"])
+def test_grant_that_comes_after_a_restore_whose_answer_was_lost_is_lost(heard: str) -> None:
+    """The next heartbeat, or the next try to restore it, finds out."""
+    holding = Holding(Client("http://127.0.0.1:9"), 60)
+    holding.grant({"B": 1}, Answer(200, "", now(), instance=1))
+    answers = {
+        "Ok": Answer(200, "Ok", now() + 1, instance=2),
+        "conflict": Answer(
+            409, "Restore is not allowed to change existing peers.", now() + 1, instance=2
+        ),
+    }
+
+    class Restarted:
+        is_heard = False
+
+        async def send(self, request: Request, timeout: float) -> Answer:
+            if self.is_heard:
+                return answers[heard]
+            self.is_heard = True
+            raise Unreachable("the answer is lost")
+
+        async def sleep(self, seconds: float) -> None:
+            raise AssertionError("there is nothing to wait for")
+
+    wire = Restarted()
+    with pytest.raises(Unreachable):
+        run(restore(wire, holding))
+    holding.grant({"A": 1}, Answer(200, "", now(), token=7, instance=1))
+    if heard == "Ok":
+        run(beat(wire, holding))
+    else:
+        with pytest.raises(LockLost):
+            run(restore(wire, holding))
+
+    assert holding.is_lost()
 
 
 def test_grant_of_the_new_start_that_comes_while_the_peer_is_restored_counts() -> None:

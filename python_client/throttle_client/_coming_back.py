@@ -72,8 +72,7 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
         LockLost: The server refuses that, for instance since the peer was revoked.
         Unreachable: No answer; to be tried again.
     """
-    with holding.mutex:
-        acquired, tokens = dict(holding.acquired), dict(holding.tokens)
+    acquired, tokens = holding.begin_restore()
     body = {"expires_in": spell(holding.length), "peer_id": holding.id, "acquired": acquired}
     about = {} if holding.client.is_classic else holding.about.spell()
     with_tokens = {"tokens": tokens} if tokens else {}
@@ -86,18 +85,18 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
         answer = await wire.send(request("POST", "restore", body=body), timeout)
     if answer.is_good:
         _require_ok(answer)
+        holding.restored = acquired
         holding.renew(answer)
-        if holding.has_more(acquired):
-            # Its answer came while the peer was being restored without it.
-            holding.lose("the server was restarted just after it had granted it")
-            holding.check()
+        holding.restored = None
+        holding.check()
         logger.warning("restored peer %s after a restart of the server", holding.id)
         await _release_what_is_gone(wire, holding, acquired)
         return
     refused = refusal(answer)
     if isinstance(refused, Unreachable):
         raise refused
-    if not _exists_already(refused):
+    # An earlier try may have been heard. It brought back less, if a grant has come since then.
+    if not _exists_already(refused) or holding.has_more(answer.instance):
         holding.lose(f"it could not be restored after a restart of the server: {refused}")
         holding.check()
 

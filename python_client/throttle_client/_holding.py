@@ -50,6 +50,8 @@ class Holding:
         acquired: The locks that it holds, with their counts.
         tokens: The fencing tokens of those that have one.
         granted_by: Which start of the server granted those that were granted to this very object.
+        restored: With which locks a new start of the server may know the peer, while that has not
+            said so yet: those of the first request to restore it.
         instance: Which start of the server was the last to know it.
         is_known: Whether the server was heard to know it.
         is_over: Whether it was given back as a whole.
@@ -80,6 +82,7 @@ class Holding:
         self.acquired = dict(acquired or {})
         self.tokens = dict(tokens or {})
         self.granted_by: dict[str, int | None] = {}
+        self.restored: dict[str, int] | None = None
         self.instance: int | None = None
         self.is_known = peer_id is not None
         self.is_over = False
@@ -122,14 +125,23 @@ class Holding:
         return self.is_ours and bool(self.acquired) and self.left() <= RISK * self.length
 
     def renew(self, answer: Answer) -> None:
-        """Take note of a good answer. One that was sent earlier than the last changes nothing."""
+        """Take note of a good answer. One that was sent earlier than the last changes nothing.
+
+        The lease is lost where a new start of the server answers that was told of less than is
+        held: a late grant of the one before came after the peer had been restored.
+        """
         with self.mutex:
             self.is_known = True
             if answer.sent_at >= self._sent_at:
+                is_new_start = answer.instance != self.instance
                 self.instance = answer.instance
                 self._sent_at = answer.sent_at
                 left = answer.expires_in
                 self._good_for = self.length if left is None else min(left, self.length)
+                if is_new_start and self.has_more(answer.instance):
+                    self.lose("the server was restarted just after it had granted it")
+                if is_new_start:
+                    self.restored = None
 
     def begin_anew(self) -> None:
         """Become another peer, that holds nothing and that the server does not know yet."""
@@ -138,6 +150,7 @@ class Holding:
             self.is_known = False
             self.is_over = False
             self._sent_at, self._good_for = float("-inf"), float("inf")
+            self.restored = None
 
     def resume(self, instance: int | None, good_for: float) -> None:
         """Take over a lease that another process had, and that is good for so many seconds."""
@@ -161,11 +174,24 @@ class Holding:
                 self.tokens.update(dict.fromkeys(counts, answer.token))
             return True
 
-    def has_more(self, restored: Mapping[str, int]) -> bool:
-        """Whether it has locks of an earlier start of the server that were not restored with it."""
+    def begin_restore(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Take down what is to be restored.
+
+        Returns:
+            The locks, with their counts, and their tokens.
+        """
         with self.mutex:
-            others = self.acquired.keys() - restored.keys()
-            return any(self.granted_by.get(other) != self.instance for other in others)
+            if self.restored is None:
+                self.restored = dict(self.acquired)
+            return dict(self.acquired), dict(self.tokens)
+
+    def has_more(self, instance: int | None) -> bool:
+        """Whether it holds what that start of the server was not told of and has not granted."""
+        with self.mutex:
+            if self.restored is None:
+                return False
+            others = self.acquired.keys() - self.restored.keys()
+            return any(self.granted_by.get(other, instance) != instance for other in others)
 
     def forget(self, semaphores: Iterable[str]) -> bool:
         """Strike locks off the books, before the server is told; quiet where they are not there.
