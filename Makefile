@@ -87,8 +87,6 @@ test-histories: $(OURS)/.installed
 	MYPYPATH=python_client:python_client/tests $(OURS)/bin/mypy --strict tests/histories
 	$(HISTORIES)
 
-# The same for ten minutes.
-
 # What /openapi.json says, against what the server answers.
 test-openapi: $(OPENAPI)/.installed
 	cargo build

@@ -22,7 +22,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     task::{spawn_local, yield_now},
     time::sleep,
 };
@@ -230,15 +230,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = buffer.filled().len();
         let rest = TURN - self.connection.taken.get();
-        let read = if buffer.remaining() <= rest {
-            Pin::new(&mut self.stream).poll_read(context, buffer)
-        } else {
-            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(rest));
-            let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
-            let count = part.filled().len();
-            buffer.advance(count);
-            read
-        };
+        let read = pin!((&mut self.stream).take(rest as u64)).poll_read(context, buffer);
         match read {
             Poll::Pending => {
                 self.connection.taken.set(0);

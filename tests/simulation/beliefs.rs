@@ -16,8 +16,8 @@ use super::{
 
 /// Why somebody may be wrong in what it believes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// It is paused.
+enum Doubt {
+    /// It is paused, and its lease is over by its own clock.
     Paused,
     /// The server lost its memory, and granted before everybody had come back.
     Restarted,
@@ -31,7 +31,8 @@ pub struct Beliefs {
     has_window: bool,
     /// Whether nobody changes what max is.
     is_max_fixed: bool,
-    released: BTreeMap<u64, Doubt>,
+    /// Peers that were taken away, and the token up to which.
+    released: BTreeMap<u64, u64>,
 }
 
 impl Beliefs {
@@ -39,12 +40,12 @@ impl Beliefs {
         Beliefs { has_window, is_max_fixed, released: BTreeMap::new() }
     }
 
-    /// What this peer believes may be wrong from now on.
-    pub fn doubt(&mut self, peer: u64, doubt: Doubt) {
-        self.released.insert(peer, doubt);
+    /// Somebody took away what a peer has been granted so far.
+    pub fn release(&mut self, peer: u64, latest_token: u64) {
+        self.released.insert(peer, latest_token);
     }
 
-    /// Holds all beliefs, each with whether its client is paused, against the server.
+    /// Holds all beliefs against the server, each with whether its client is paused past its lease.
     pub fn check(
         &self,
         beliefs: impl Iterator<Item = (Belief, bool)>,
@@ -54,6 +55,10 @@ impl Beliefs {
         let mut certain = [0_i64; SEMAPHORES.len()];
         for (belief, is_paused) in beliefs {
             match self.doubt_of(&belief, is_paused, server) {
+                // It has come back to this server, beyond max perhaps.
+                Some(Doubt::Restarted) if belief.instance == server.instance => {
+                    self.check_is_backed(&belief, server)?;
+                }
                 Some(doubt) => self.check_token(&belief, doubt, server, coverage)?,
                 None => {
                     certain[belief.semaphore] += belief.count;
@@ -76,10 +81,12 @@ impl Beliefs {
         if is_paused {
             return Some(Doubt::Paused);
         }
-        if !self.has_window && belief.token.is_none_or(|token| token <= first) {
-            return Some(Doubt::Restarted);
+        let released = self.released.get(&belief.peer);
+        if released.is_some_and(|latest| belief.token.is_none_or(|token| token <= *latest)) {
+            return Some(Doubt::Released);
         }
-        self.released.get(&belief.peer).copied()
+        let is_earlier = belief.token.is_none_or(|token| token <= first);
+        (!self.has_window && is_earlier).then_some(Doubt::Restarted)
     }
 
     /// Whoever is right in what it believes, is in the books; or, after a restart, may come back

@@ -1,4 +1,7 @@
 //! Who waits for whom, and whether they do so in a circle.
+//!
+//! This looks at the naive books, which the real ones are held against in the same step: it is about
+//! the rules, and finds out where they allow what they should not.
 
 use std::collections::BTreeMap;
 
@@ -51,4 +54,34 @@ fn walk(
     path.pop();
     done.push(at);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::naive::{Limits, ModelAsk, ModelPeer, SEMAPHORES};
+
+    #[test]
+    fn circle_is_found_and_a_line_is_none() {
+        let limits = Limits { max_peers: 9, tokens_above: 0, grants_from: 0 };
+        let [holder, reserver] = [1, 2];
+        let [b, a] = ["B", "A"].map(|name| SEMAPHORES.iter().position(|it| it.0 == name).unwrap());
+        let peer = |held: &[usize], locks: &[usize], reserved| ModelPeer {
+            ask: Some(ModelAsk {
+                arrival: 1,
+                locks: locks.iter().map(|ix| (*ix, 1)).collect(),
+                reserved,
+            }),
+            ..ModelPeer::new(100, held.iter().map(|ix| (*ix, 1)).collect())
+        };
+        let mut model = Model::new(limits);
+        // Had it reserved the lower one first, it would wait for whoever waits for it.
+        model.peers.insert(holder, peer(&[b], &[a], 0));
+        model.peers.insert(reserver, peer(&[a], &[b], 0));
+
+        assert!(find(&model, &mut Coverage::default()).is_some());
+
+        model.peers.insert(reserver, peer(&[], &[b, a], 0));
+        assert_eq!(None, find(&model, &mut Coverage::default()));
+    }
 }

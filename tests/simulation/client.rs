@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(600);
 /// Requests are parked for no longer than this.
 const PARK: Duration = Duration::from_millis(1_500);
 
+/// Why what is held may be lost.
+const RESTORED_WITHOUT: &str = "lost: granted just before a restart, and restored without it";
+
 /// How often a lock is given back, or an ask withdrawn, before the lease is left to run out.
 const TRIES: u32 = 4;
 
@@ -124,6 +127,11 @@ impl Client {
         life.into_iter().flat_map(Life::beliefs)
     }
 
+    /// Whether its lease goes on by its own clock.
+    pub fn is_good(&self, now: u64) -> bool {
+        self.life.as_ref().is_some_and(|life| life.is_good(self.local(now)))
+    }
+
     /// The peer that it is, and all requests that are on their way.
     pub fn peer(&self) -> Option<u64> {
         self.life.as_ref().map(|life| life.peer)
@@ -218,8 +226,8 @@ impl Client {
 
     // Heartbeats.
 
-    fn send_beat(&mut self, now: Local, request: impl FnOnce(&Life) -> Request) {
-        let Some(life) = &self.life else { return };
+    fn send_beat(&mut self, now: Local, request: impl FnOnce(&mut Life) -> Request) {
+        let Some(life) = &mut self.life else { return };
         let left = life.lease.as_ref().map_or(life.length, |lease| lease.left(now));
         let patience = (left / 3).max(Duration::from_millis(50)).min(life.length / 6);
         let request = request(life);
@@ -234,18 +242,18 @@ impl Client {
     fn beaten(&mut self, call: &Call, answer: &Answer, now: Local) {
         let Some(life) = &mut self.life else { return };
         match (&call.request, answer.result.as_ref()) {
-            (request, Ok(_)) => {
-                life.renew(call.sent_at, now, answer);
-                if let Request::Restore { acquired, .. } = request {
-                    self.is_back(acquired, answer.instance);
-                }
-            }
+            (_, Ok(_)) => self.renewed(call, answer, now),
             (Request::Heartbeat { .. }, Err(&"unknown peer")) if life.held.is_empty() => {}
             (Request::Heartbeat { .. }, Err(&"unknown peer")) => {
                 match life.is_of(answer.instance) {
                     true => self.lose("lost: the server has expired or released it"),
                     false => self.send_beat(now, |life| life.restore(true)),
                 }
+            }
+            (Request::Restore { .. }, Err(&"restore conflict"))
+                if life.has_more(answer.instance) =>
+            {
+                self.lose(RESTORED_WITHOUT);
             }
             // The next beat tells.
             (Request::Restore { .. }, Err(&("restore conflict" | "too many peers"))) => {
@@ -271,7 +279,9 @@ impl Client {
                     return;
                 }
                 life.peer = *peer;
-                life.renew(call.sent_at, now, answer);
+                if !life.renew(call.sent_at, now, answer) {
+                    return self.lose(RESTORED_WITHOUT);
+                }
                 if !is_ask_for_locks(&call.request) {
                     return;
                 }
@@ -284,7 +294,9 @@ impl Client {
                 }
             }
             Ok(_) => {
-                life.renew(call.sent_at, now, answer);
+                if !life.renew(call.sent_at, now, answer) {
+                    return self.lose(RESTORED_WITHOUT);
+                }
                 // The server did not hold the answer back, for instance since it shuts down.
                 if now.saturating_sub(call.sent_at) < call.request.park() / 2 {
                     self.doing = Doing::Rest(now + Duration::from_millis(100));
@@ -316,15 +328,13 @@ impl Client {
     fn restored(&mut self, call: &Call, answer: &Answer, now: Local) {
         let Some(life) = &mut self.life else { return };
         match &answer.result {
-            Ok(_) => {
-                life.renew(call.sent_at, now, answer);
-                if let Request::Restore { acquired, .. } = &call.request {
-                    self.is_back(acquired, answer.instance);
-                }
-            }
+            Ok(_) => self.renewed(call, answer, now),
             Err("bad token") => {
                 let request = life.restore(false);
                 self.doing = Doing::Restores(self.call(request, now, PATIENCE));
+            }
+            Err("restore conflict") if life.has_more(answer.instance) => {
+                self.lose(RESTORED_WITHOUT);
             }
             Err("restore conflict" | "too many peers") => {
                 self.doing = Doing::Rest(now + Duration::from_millis(100));
@@ -333,11 +343,15 @@ impl Client {
         }
     }
 
-    /// The peer is restored with that.
-    fn is_back(&mut self, restored: &Wanted, instance: u64) {
-        self.notes.push("restored");
-        if self.life.as_ref().is_some_and(|life| life.has_more(restored, instance)) {
-            self.lose("lost: granted just before a restart, and restored without it");
+    /// A heartbeat or a restore was served.
+    fn renewed(&mut self, call: &Call, answer: &Answer, now: Local) {
+        let Some(life) = &mut self.life else { return };
+        if let Request::Restore { acquired, .. } = &call.request {
+            life.is_back(acquired);
+            self.notes.push("restored");
+        }
+        if !life.renew(call.sent_at, now, answer) {
+            self.lose(RESTORED_WITHOUT);
         }
     }
 

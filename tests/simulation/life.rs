@@ -39,6 +39,8 @@ pub struct Life {
     /// What it has asked for so far. A request that the network held back may still arrive, so
     /// nothing is asked for twice in one life: it would be hit by what was meant for the first.
     pub had: BTreeSet<usize>,
+    /// With what a new start of the server may know the peer, while that has not said so yet.
+    restored: Option<Wanted>,
     /// Which start of the server granted each.
     granted_by: BTreeMap<usize, u64>,
     /// When the last good request was sent.
@@ -55,13 +57,20 @@ impl Life {
             lease: None,
             held: BTreeMap::new(),
             had: BTreeSet::new(),
+            restored: None,
             granted_by: BTreeMap::new(),
             renewed_at: Local::ZERO,
         }
     }
 
-    /// Takes note of a good answer to a request that was sent then.
-    pub fn renew(&mut self, sent_at: Local, now: Local, answer: &Answer) {
+    /// Takes note of a good answer to a request that was sent then. Returns whether all is well: it
+    /// is not where a new start of the server answers that was told of less than is held.
+    pub fn renew(&mut self, sent_at: Local, now: Local, answer: &Answer) -> bool {
+        let is_new_start = sent_at >= self.renewed_at && !self.is_of(answer.instance);
+        let is_well = !is_new_start || !self.has_more(answer.instance);
+        if is_new_start {
+            self.restored = None;
+        }
         let answer = client::Answer {
             status: 200,
             body: String::new(),
@@ -79,6 +88,7 @@ impl Life {
             Some(lease) => lease.renew(&answer),
             None => self.lease = Some(Lease::begun(self.length, &answer)),
         }
+        is_well
     }
 
     /// When what is held is lost, if nothing happens.
@@ -98,8 +108,9 @@ impl Life {
         self.granted_by.extend(wanted.iter().map(|(ix, _)| (*ix, instance)));
     }
 
-    /// Whether it has locks of an earlier start of the server that were not restored with it.
-    pub fn has_more(&self, restored: &Wanted, instance: u64) -> bool {
+    /// Whether it holds what that start of the server was not told of and has not granted.
+    pub fn has_more(&self, instance: u64) -> bool {
+        let Some(restored) = &self.restored else { return false };
         let others = self.held.keys().filter(|ix| restored.iter().all(|(it, _)| it != *ix));
         others.into_iter().any(|other| self.granted_by.get(other) != Some(&instance))
     }
@@ -114,12 +125,20 @@ impl Life {
         self.length.as_millis() as u64
     }
 
+    /// Takes note that it is restored, with that.
+    pub fn is_back(&mut self, restored: &Wanted) {
+        self.restored = Some(restored.clone());
+    }
+
     /// The request that brings it back.
-    pub fn restore(&self, with_tokens: bool) -> Request {
+    pub fn restore(&mut self, with_tokens: bool) -> Request {
+        let held = self.held.iter().map(|(ix, (count, _))| (*ix, *count));
+        let acquired: Wanted = held.collect();
+        self.restored.get_or_insert_with(|| acquired.clone());
         let tokens = self.held.iter().filter_map(|(ix, (_, token))| Some((*ix, (*token)?)));
         Request::Restore {
             id: self.peer,
-            acquired: self.held.iter().map(|(ix, (count, _))| (*ix, *count)).collect(),
+            acquired,
             tokens: tokens.filter(|_| with_tokens).collect(),
             expires_in: self.length_ms(),
         }

@@ -51,6 +51,8 @@ pub struct Ledger {
     paused: [bool; SEMAPHORES.len()],
     /// The greatest token so far, of whatever start of the server, and whose it is.
     latest_token: (u64, u64),
+    /// What was granted under it.
+    latest_locks: Vec<usize>,
 }
 
 /// The number of a semaphore.
@@ -71,6 +73,7 @@ impl Ledger {
             maxes,
             paused: [false; SEMAPHORES.len()],
             latest_token: (latest_token, u64::MAX),
+            latest_locks: Vec::new(),
         }
     }
 
@@ -79,7 +82,10 @@ impl Ledger {
     }
 
     /// A semaphore was set.
-    pub fn set(&mut self, ix: usize, max: i64, is_paused: bool) {
+    pub fn set(&mut self, ix: usize, max: i64, is_paused: bool, coverage: &mut Coverage) {
+        if self.acquired[ix] > max && self.acquired[ix] <= self.maxes[ix] {
+            coverage.count("over-committed by a lowered max");
+        }
         (self.maxes[ix], self.paused[ix]) = (max, is_paused);
     }
 
@@ -97,6 +103,11 @@ impl Ledger {
     /// How many locks are held.
     pub fn locks(&self) -> usize {
         self.held.len()
+    }
+
+    /// What is counted of a semaphore.
+    pub fn totals(&self, ix: usize) -> &Totals {
+        &self.totals[ix]
     }
 
     /// A lock.
@@ -173,9 +184,16 @@ impl Ledger {
             return Err(Broken { promise: TOKENS, how: format!("{event:?} has no token") });
         };
         // The locks of one ask share theirs.
-        let is_new = token > self.latest_token.0 || (token, peer) == self.latest_token;
-        promise(TOKENS, is_new, || format!("{event:?} after token {:?}", self.latest_token))?;
-        self.latest_token = (token, peer);
+        let is_shared = (token, peer) == self.latest_token && !self.latest_locks.contains(&ix);
+        let is_new = token > self.latest_token.0;
+        promise(TOKENS, is_new || is_shared, || {
+            format!("{event:?} after token {:?}", self.latest_token)
+        })?;
+        if is_new {
+            self.latest_token = (token, peer);
+            self.latest_locks.clear();
+        }
+        self.latest_locks.push(ix);
         let arrival = self.asks.get(&peer).map_or(u64::MAX, |ask| ask.arrival);
         if arrival != u64::MAX {
             coverage.count("grants after waiting");

@@ -13,14 +13,16 @@ use super::{
 
 /// The shortest script that was found which breaks a promise too, and which promise.
 ///
-/// Nobody waits for longer than `time` for it to become shorter still. `run` runs a script, and returns what broke and the decisions that were taken up to then.
+/// Nobody waits for longer than `time` for it to become shorter still. `run` runs a script, and
+/// returns what broke and the decisions that were taken up to then. `None` where the script keeps
+/// all promises after all.
 pub fn shorten(
     failed: &Script,
     time: Duration,
     mut run: impl FnMut(&Script) -> Option<(Broken, Vec<Decision>)>,
-) -> (Script, Broken) {
+) -> Option<(Script, Broken)> {
     let started = Instant::now();
-    let (mut broken, mut kept) = run(failed).expect("what is to be made shorter fails");
+    let (mut broken, mut kept) = run(failed)?;
     let mut without = |kept: &mut Vec<Decision>, is_left_out: &dyn Fn(usize, Decision) -> bool| {
         let stays = |(place, decision): (usize, &Decision)| !is_left_out(place, *decision);
         let fewer: Vec<_> =
@@ -55,5 +57,5 @@ pub fn shorten(
         }
         piece = (piece / 2).max(1);
     }
-    (Script { seed: failed.seed, kept: Some(Arc::new(kept)) }, broken)
+    Some((Script { seed: failed.seed, kept: Some(Arc::new(kept)) }, broken))
 }

@@ -52,11 +52,11 @@ impl Server {
                 match entry.news {
                     News::Lock(event) => self.ledger.enter(&event, is_closed, coverage)?,
                     News::Resized { semaphore, max, is_paused, .. } => {
-                        self.ledger.set(index(&semaphore), max, is_paused);
+                        self.ledger.set(index(&semaphore), max, is_paused, coverage);
                     }
                     News::Reloaded(_) => {
                         for (ix, set) in self.model.semaphores.iter().enumerate() {
-                            self.ledger.set(ix, set.max, set.paused);
+                            self.ledger.set(ix, set.max, set.paused, coverage);
                         }
                     }
                 }
@@ -126,14 +126,20 @@ impl Server {
             let (what, is_right, result) = match outcome {
                 Outcome::Acquired { token, .. } => {
                     let (id, token) = (parked.peer, Some(token.number()));
-                    let is_right = !is_pending && holds(&parked.locks);
+                    // Where nobody clears away, it may have been granted before it was released.
+                    let is_gone = peer.is_none() && !self.is_collecting();
+                    let is_right = !is_pending && (holds(&parked.locks) || is_gone);
                     ("woken: acquired", is_right, Ok(Reply::Acquired { peer: id, token }))
                 }
                 Outcome::Withdrawn => {
                     let is_right = !is_pending && peer.is_some() && !holds(&parked.locks);
                     ("woken: withdrawn", is_right, Err("withdrawn"))
                 }
-                Outcome::PeerGone => ("woken: peer gone", !is_pending, Err("unknown peer")),
+                Outcome::PeerGone => {
+                    // Where nobody clears away, it may have been made anew in the same step.
+                    let is_gone = peer.is_none() || !self.is_collecting();
+                    ("woken: peer gone", !is_pending && is_gone, Err("unknown peer"))
+                }
                 Outcome::StillPending => {
                     // In the very same millisecond it may be granted: who asks again learns of it.
                     ("woken: time is over", is_over, Ok(Reply::Pending { peer: parked.peer }))
@@ -171,12 +177,21 @@ impl Server {
             let pending: i64 = (self.model.peers.values())
                 .filter_map(|peer| peer.ask.as_ref()?.locks.get(&ix).copied())
                 .sum();
+            let totals = self.ledger.totals(ix);
+            let times = |durations: &Durations| durations.buckets.iter().sum::<u64>() as i64;
             let expected = [
                 ("throttle_count", acquired),
                 ("throttle_full_count", set.max),
                 ("throttle_pending", pending),
                 ("throttle_over_commit", (acquired - set.max).max(0)),
                 ("throttle_paused", set.paused.into()),
+                ("throttle_acquired_total", totals.acquired as i64),
+                ("throttle_released_total", totals.released as i64),
+                ("throttle_expired_total", totals.expired as i64),
+                ("throttle_cancelled_total", totals.cancelled as i64),
+                ("throttle_restored_total", totals.restored as i64),
+                ("throttle_wait_seconds_count", times(&totals.waits)),
+                ("throttle_hold_seconds_count", times(&totals.holds)),
             ];
             for (name, expected) in expected {
                 let found = value(name, ix);

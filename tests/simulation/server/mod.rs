@@ -17,8 +17,8 @@ use throttle::{
     litter_collection,
     metrics::Metrics,
     semaphore::{
-        Adjustment, Asking, Catalogue, NewPeer, Page, PeerId, PeerSnapshot, Progress, Restored,
-        SemaphoreConfig, Template, Terms,
+        Adjustment, Asking, Catalogue, Durations, NewPeer, Page, PeerId, PeerSnapshot, Progress,
+        Restored, SemaphoreConfig, Template, Terms,
     },
     state::{AskError, Asked, Settings, State},
     waiting::{Outcome, Waiter},
@@ -69,7 +69,7 @@ pub enum Applied {
     },
 }
 
-/// Refusals go by their names in the naive books.
+/// How the waits of parked requests ended that nobody has looked at yet.
 type Outcomes = Arc<Mutex<Vec<(u64, Outcome)>>>;
 
 /// One start of the server.

@@ -3,7 +3,6 @@
 
 use super::{Event, LATEST_MESSAGE, NOBODY, Place, World, called};
 use crate::{
-    beliefs::Doubt,
     dice::{Chance, Who},
     naive::{Maxes, SEMAPHORES},
     program::strange_request,
@@ -168,13 +167,13 @@ impl World {
             4 if !peers.is_empty() => {
                 let peer = chance.pick(&peers);
                 server.revoke(now, peer)?;
-                self.beliefs.doubt(peer, Doubt::Released);
+                self.beliefs.release(peer, server.ledger.latest_token());
                 "peers revoked"
             }
             5 if !peers.is_empty() => {
                 let id = chance.pick(&peers);
                 server.apply(now, &Request::RemovePeer { id }, &mut self.coverage)?;
-                self.beliefs.doubt(id, Doubt::Released);
+                self.beliefs.release(id, server.ledger.latest_token());
                 "peers released by hand"
             }
             6 => {

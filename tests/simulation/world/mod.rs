@@ -73,13 +73,14 @@ enum Event {
 /// A client, and what the world knows of it.
 struct Place {
     client: Client,
-    /// `None` while it is dead.
     is_alive: bool,
     is_paused: bool,
     is_cut_off: bool,
     /// What came while it was paused.
     mail: Vec<(u64, Back)>,
     wakes: u64,
+    /// Of the request that has arrived of those that were sent last.
+    latest_number: u64,
     parked: BTreeSet<u64>,
 }
 
@@ -226,6 +227,7 @@ impl World {
                     is_cut_off: false,
                     mail: Vec::new(),
                     wakes: 0,
+                    latest_number: 0,
                     parked: BTreeSet::new(),
                 }
             })
@@ -288,13 +290,12 @@ impl World {
         }
         let now = self.now;
         self.served(Server::let_collect).await?;
-        if let Some(server) = &mut self.server {
-            for ix in 0..SEMAPHORES.len() {
-                server.adjust(now, ix, None)?;
-            }
-            server.configure(now, SEMAPHORES.map(|(_, max, _)| Some(max)));
+        for ix in 0..SEMAPHORES.len() {
+            self.server.as_mut().map_or(Ok(()), |server| server.adjust(now, ix, None))?;
+            self.served(|_| ()).await?;
         }
-        self.served(|_| ()).await?;
+        let maxes = SEMAPHORES.map(|(_, max, _)| Some(max));
+        self.served(|server| server.configure(now, maxes)).await?;
         for client in 0..self.scenario.clients {
             self.places[usize::from(client)].is_cut_off = false;
             if self.places[usize::from(client)].is_paused {
@@ -380,6 +381,12 @@ impl World {
     async fn serve(&mut self, client: u8, number: u64, request: Request) -> Kept {
         let now = self.now;
         self.catch_up().await?;
+        if let Some(place) = self.places.get_mut(usize::from(client)) {
+            if number < place.latest_number {
+                self.coverage.count("messages reordered");
+            }
+            place.latest_number = number.max(place.latest_number);
+        }
         let Some(server) = &mut self.server else {
             self.send_back(client, number, Back::Failed);
             return Ok(());
@@ -533,7 +540,8 @@ impl World {
         let Some(server) = &self.server else { return Ok(()) };
         let beliefs = self.places.iter().filter(|place| place.is_alive).flat_map(|place| {
             let paused = place.is_paused;
-            place.client.beliefs(self.now, paused).map(move |belief| (belief, paused))
+            let is_over = paused && !place.client.is_good(self.now);
+            place.client.beliefs(self.now, paused).map(move |belief| (belief, is_over))
         });
         self.beliefs.check(beliefs, server, &mut self.coverage)?;
         let peers = &server.model.peers;
