@@ -29,6 +29,8 @@ pub fn promise(promise: &'static str, is_kept: bool, how: impl FnOnce() -> Strin
 pub struct HeldLock {
     pub count: i64,
     pub token: Option<u64>,
+    /// Whether this start of the server granted it. Strangers restore what nobody ever granted.
+    pub is_granted: bool,
 }
 
 /// What somebody waits for.
@@ -115,10 +117,10 @@ impl Ledger {
         self.held.get(&(peer, ix)).copied()
     }
 
-    /// The greatest token of those who hold a semaphore.
+    /// The greatest token of those who were granted a semaphore, and hold it.
     pub fn greatest_token(&self, ix: usize) -> Option<u64> {
         let holders = self.held.iter().filter(|((_, at), _)| *at == ix);
-        holders.filter_map(|(_, lock)| lock.token).max()
+        holders.filter(|(_, lock)| lock.is_granted).filter_map(|(_, lock)| lock.token).max()
     }
 
     /// Whether some holder of a semaphore has that token: what a resource asks the server.
@@ -167,7 +169,8 @@ impl Ledger {
                 if self.acquired[ix] > self.maxes[ix] {
                     coverage.count("over-committed by a restore");
                 }
-                self.held.insert((peer, ix), HeldLock { count: event.count, token });
+                self.held
+                    .insert((peer, ix), HeldLock { count: event.count, token, is_granted: false });
             }
         }
         Ok(())
@@ -205,7 +208,8 @@ impl Ledger {
             ask.arrival < arrival && ask.locks.len() == 1 && ask.locks.contains_key(&ix)
         });
         promise(FIFO, earlier.is_none(), || format!("{event:?} before {earlier:?}"))?;
-        let before = self.held.insert((peer, ix), HeldLock { count, token: Some(token) });
+        let before =
+            self.held.insert((peer, ix), HeldLock { count, token: Some(token), is_granted: true });
         promise(ACCOUNTING, before.is_none(), || format!("{event:?}, but held was {before:?}"))?;
         self.acquired[ix] = acquired;
         self.totals[ix].acquired += 1;

@@ -16,7 +16,10 @@ impl Server {
             self.read_events(coverage)?;
             self.compare_told()?;
         }
-        // Also clears away what has ended.
+        if !self.is_collecting() {
+            // Somebody has to clear away, and what is unused by that goes when the next one looks.
+            self.state.overview();
+        }
         let overview = self.state.overview();
         for _ in 0..2 {
             yield_now().await;

@@ -154,6 +154,7 @@ impl World {
             self.server.iter().flat_map(|server| server.model.peers.keys()).copied().collect();
         self.catch_up().await?;
         let Some(server) = &mut self.server else { return Ok(()) };
+        let mut released = None;
         let what = match chance.between(0, 7) {
             0 | 1 => {
                 let max = chance.one_in(2).then(|| chance.between(0, max + 2) as i64);
@@ -167,13 +168,13 @@ impl World {
             4 if !peers.is_empty() => {
                 let peer = chance.pick(&peers);
                 server.revoke(now, peer)?;
-                self.beliefs.release(peer, server.ledger.latest_token());
+                released = Some(peer);
                 "peers revoked"
             }
             5 if !peers.is_empty() => {
                 let id = chance.pick(&peers);
                 server.apply(now, &Request::RemovePeer { id }, &mut self.coverage)?;
-                self.beliefs.release(id, server.ledger.latest_token());
+                released = Some(id);
                 "peers released by hand"
             }
             6 => {
@@ -187,7 +188,11 @@ impl World {
         };
         self.note(|_| format!("operator: {what}, {}", SEMAPHORES[ix].0));
         self.coverage.count(what);
-        self.served(|_| ()).await
+        self.served(|_| ()).await?;
+        if let (Some(peer), Some(server)) = (released, &self.server) {
+            self.beliefs.release(peer, server.ledger.latest_token());
+        }
+        Ok(())
     }
 
     pub(super) fn stray(&mut self) {
