@@ -31,6 +31,9 @@ def complaints_of_order(
     books = _Books(semaphores, is_complete=stretch.is_complete, is_clock_steady=is_clock_steady)
     for event in stretch.events:
         books.follow(event)
+    if stretch.after is not None:
+        # It was listened to until all was quiet, so the last operation has served all queues, too.
+        books.check_that_nobody_is_left_waiting()
     return books.complaints
 
 
@@ -75,7 +78,7 @@ class _Books:
         if event.at != self._at:
             # Another moment, so another operation: the one before has served all queues.
             self._at = event.at
-            self._check_that_nobody_is_left_waiting()
+            self.check_that_nobody_is_left_waiting()
         match event.kind:
             case "pending":
                 self._wait(event)
@@ -87,6 +90,26 @@ class _Books:
                 self._acquired[event.semaphore] -= event.count
             case "cancelled":
                 self._cancel(event)
+
+    def check_that_nobody_is_left_waiting(self) -> None:
+        """The first in a queue does not fit; of one that wants several, that cannot be told.
+
+        Before its first grant a server may keep to a recovery window.
+        """
+        if not (self._is_complete and self._is_clock_steady and self._has_granted):
+            return
+        first: dict[str, _Ask] = {}
+        for ask in self._asks.values():
+            for name in ask.counts:
+                if name not in first or ask.arrival < first[name].arrival:
+                    first[name] = ask
+        for name, ask in first.items():
+            free = self._sizes[name][0] - self._acquired[name]
+            if len(ask.counts) == 1 and ask.counts[name] <= free:
+                self.complaints.append(
+                    f"peer {ask.peer} is left waiting for {ask.counts[name]} of `{name}`, of which"
+                    f" {free} are free"
+                )
 
     def _wait(self, event: Event) -> None:
         ask = self._asks.get(event.peer)
@@ -159,23 +182,3 @@ class _Books:
         highest = max(self._sizes[name][1] for name in ask.counts)
         first = [name for name in ask.counts if self._sizes[name][1] == highest]
         return first[0] if len(first) == 1 else None
-
-    def _check_that_nobody_is_left_waiting(self) -> None:
-        """The first in a queue does not fit; of one that wants several, that cannot be told.
-
-        Before its first grant a server may keep to a recovery window.
-        """
-        if not (self._is_complete and self._is_clock_steady and self._has_granted):
-            return
-        first: dict[str, _Ask] = {}
-        for ask in self._asks.values():
-            for name in ask.counts:
-                if name not in first or ask.arrival < first[name].arrival:
-                    first[name] = ask
-        for name, ask in first.items():
-            free = self._sizes[name][0] - self._acquired[name]
-            if len(ask.counts) == 1 and ask.counts[name] <= free:
-                self.complaints.append(
-                    f"peer {ask.peer} is left waiting for {ask.counts[name]} of `{name}`, of which"
-                    f" {free} are free"
-                )

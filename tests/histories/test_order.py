@@ -10,10 +10,13 @@ SIZES = {"mutex": (1, 0), "pool": (3, 0), "middle": (2, 1), "high": (2, 2)}
 Told = tuple[str, int, str, int]
 
 
-def told(*operations: list[Told], is_first: bool = True, missed: bool = False) -> list[str]:
+def told(
+    *operations: list[Told], is_first: bool = True, missed: bool = False, is_over: bool = False
+) -> list[str]:
     """Judge what a server tells: operations, each with its kind, peer, semaphore and count."""
     tokens = itertools.count(1)
     stretch = Stretch("1", is_first, {("granted", "pool"): 1}, has_missed=missed)
+    stretch.after = {} if is_over else None
     for at, operation in enumerate(operations):
         token = next(tokens)
         for kind, peer, semaphore, count in operation:
@@ -94,6 +97,20 @@ def test_who_is_left_waiting_is_found() -> None:
     )
 
     assert "peer 2 is left waiting for 1 of `mutex`, of which 1 are free" == text
+
+
+def test_who_is_left_waiting_at_the_end_is_found() -> None:
+    """Nothing follows; where the listener was cut off, the rest of the operation may be missing."""
+    operations: list[list[Told]] = [
+        [("granted", 1, "mutex", 1)],
+        [("pending", 2, "mutex", 1)],
+        [("released", 1, "mutex", 1)],
+    ]
+
+    (text,) = told(*operations, is_over=True)
+
+    assert "peer 2 is left waiting for 1 of `mutex`, of which 1 are free" == text
+    assert [] == told(*operations)
 
 
 def test_one_who_came_later_and_wants_several_is_no_excuse() -> None:
