@@ -53,6 +53,7 @@ enum Act {
     Hang,
     Spoil,
     SpoilAndHang,
+    Mend,
 }
 
 /// How often each is done, at full length.
@@ -110,6 +111,8 @@ pub struct Operator {
     plan: Vec<(Act, Duration, Instant)>,
     doing: Option<(Act, usize)>,
     awaited: Option<Awaited>,
+    /// Whether the last reload was refused, and a good one is to follow.
+    is_to_mend: bool,
     last_scrape: Scraped,
 }
 
@@ -129,13 +132,14 @@ impl Operator {
             plan: plan.into(),
             doing: None,
             awaited: None,
+            is_to_mend: false,
             last_scrape: Scraped::default(),
         }
     }
 
     /// Whether it waits for nothing, and all can come to rest.
     pub fn is_at_rest(&self) -> bool {
-        self.awaited.is_none()
+        self.awaited.is_none() && !self.is_to_mend
     }
 
     /// What the operator does next.
@@ -149,6 +153,12 @@ impl Operator {
             self.plan[0].2 = now + LOOK_AGAIN;
             self.doing = Some((Act::Scrape, 0));
             request.extend_from_slice(&Sent::new("GET", "/metrics").bytes(self.address));
+            return Turn::Send;
+        }
+        if self.is_to_mend {
+            // While the last reload counts as refused, it could not be seen that another one is.
+            self.doing = Some((Act::Mend, 0));
+            request.extend_from_slice(&Sent::new("POST", "/reload").bytes(self.address));
             return Turn::Send;
         }
         let Some(next) = self.plan.iter_mut().min_by_key(|(.., due)| *due) else {
@@ -219,6 +229,8 @@ impl Operator {
                 self.signal(true, now)?;
                 None
             }
+            // No part of the plan.
+            Act::Mend => None,
         })
     }
 
@@ -264,9 +276,14 @@ impl Operator {
                 Ok(())
             }
             Act::Reload => {
-                self.reloaded(reply).with_context(told)?;
-                self.version = (self.version + 1) % VERSIONS;
+                let next = (self.version + 1) % VERSIONS;
+                self.reloaded(reply, next).with_context(told)?;
+                self.version = next;
                 Ok(())
+            }
+            Act::Mend => {
+                self.is_to_mend = false;
+                self.reloaded(reply, self.version).with_context(told)
             }
             _ => Ok(()),
         }
@@ -278,10 +295,9 @@ impl Operator {
         (max.or_else(|| self.world.max_in(self.version, semaphore)), is_paused)
     }
 
-    /// The answer names just what the next version has differently.
-    fn reloaded(&self, reply: &Reply<'_>) -> Result<()> {
+    /// The answer names just what that version has differently from the one in force.
+    fn reloaded(&self, reply: &Reply<'_>, next: usize) -> Result<()> {
         let told: Value = serde_json::from_slice(reply.body)?;
-        let next = (self.version + 1) % VERSIONS;
         let (mut added, mut removed, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for (ix, semaphore) in self.world.semaphores.iter().enumerate() {
             match [self.version, next].map(|version| self.world.max_in(version, ix)) {
@@ -311,7 +327,11 @@ impl Operator {
             let max = scraped.of("full_count", &self.world.semaphores[first].name)?;
             let wanted = self.world.max_in(self.version, first);
             if is_good != is_spoilt && wanted == Some(max as i64) {
-                *books.done.entry("reloads by SIGHUP").or_default() += 1;
+                let what = match is_spoilt {
+                    true => "reloads by SIGHUP that are refused",
+                    false => "reloads by SIGHUP",
+                };
+                *books.done.entry(what).or_default() += 1;
                 self.awaited = None;
                 self.plan[0].2 = now + self.plan[0].1;
                 if is_spoilt {
@@ -324,8 +344,9 @@ impl Operator {
         Ok(())
     }
 
-    /// Puts the configuration back that is in force.
-    fn mend(&self) -> Result<()> {
+    /// Puts the configuration back that is in force. It is read again next.
+    fn mend(&mut self) -> Result<()> {
+        self.is_to_mend = true;
         Ok(fs::write(&self.file, self.world.configuration(self.version))?)
     }
 }
@@ -339,5 +360,6 @@ fn name(act: Act) -> &'static str {
         Act::Reset => "resets",
         Act::Reload | Act::Hang => "reloads",
         Act::Spoil | Act::SpoilAndHang => "reloads that are refused",
+        Act::Mend => "reloads that change nothing",
     }
 }
