@@ -97,8 +97,7 @@ pub struct Books {
     pub refused: BTreeMap<&'static str, u64>,
     /// How often each kind of request was answered.
     pub done: BTreeMap<&'static str, u64>,
-    /// How often so many permits were handed out without anybody giving some back that this would
-    /// have been seen: grants that were checked against max.
+    /// Grants that were checked against max.
     pub grants_checked: u64,
 }
 
@@ -247,7 +246,7 @@ impl Books {
         self.peers[place].must_look = false;
     }
 
-    /// How many peers surely have a lease, and how many may have one.
+    /// How many peers surely have a lease.
     pub fn present(&self) -> usize {
         self.peers.iter().filter(|peer| peer.stage == Stage::Present).count()
     }

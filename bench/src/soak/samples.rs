@@ -33,7 +33,7 @@ pub struct Sample {
     pub threads: u64,
     /// Peers with a lease, by our own books.
     pub peers: usize,
-    /// Requests that wait, and those that hold.
+    /// Locks that are held, and those that are pending, by our own books.
     pub locks: [usize; 2],
     /// Requests that were answered so far.
     pub requests: u64,
