@@ -1,6 +1,7 @@
 """Requests that nobody thought of, made up from what the document says."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ SHORT = ("--generation-deterministic", "--max-examples=10", "--phases=examples,c
 
 SOAK_SECONDS = 300
 
+# What `schemathesis.toml` switches off: `/events`.
+NOT_TESTED = 1
+
 
 def _extent() -> tuple[str, ...]:
     """How much is sent: with `THROTTLE_SOAK` thousands of requests, from a seed that is printed."""
@@ -52,7 +56,19 @@ def test_requests_that_are_made_up_are_answered_as_the_document_says(tmp_path: P
             encoding="utf-8",
         )
         peer = server.send("POST", "/new_peer", json_body={"expires_in": "1m"})
+        paths = server.send("GET", "/openapi.json").value["paths"]
 
     print(run.stdout)
     assert run.returncode == 0, run.stderr
     assert peer.status == 200, peer.answer
+    # Nothing is found wrong where nothing is looked at, either.
+    assert _number(r"Tested: ([0-9]+)", run.stdout) == sum(map(len, paths.values())) - NOT_TESTED
+    generated = _number(r"([0-9]+) generated", run.stdout)
+    seen = _number(r"Seen by the check of our own: ([0-9]+)", run.stdout)
+    assert seen >= generated > 0
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    assert found, f"nothing like `{pattern}` is printed"
+    return int(found[1])
