@@ -83,6 +83,7 @@ COLUMNS = (
     "noticed late",
     "ghosts",
     "longest pause",
+    "stretches heard whole",
     "complaints",
 )
 
@@ -98,6 +99,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     history = outcome.history
     told = Counter(ask.outcome for ask in history.asks if ask.worker not in history.killed)
     overlaps = all_overlaps(history)
+    heard = sum(stretch.is_complete for stretch in history.stretches)
     longest = max((overlap.seconds for overlap in overlaps), default=0.0)
     return (
         outcome.scenario.title,
@@ -112,5 +114,6 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         str(len(late_notices(history))),
         str(ghosts(history)),
         f"{longest_pause(history):.1f} s",
+        f"{heard} of {len(history.stretches)}",
         str(len(outcome.complaints)),
     )

@@ -30,6 +30,12 @@ def test_history_is_as_promised(name: str, played: dict[str, Future[Outcome]]) -
     shown = "\n".join(found[:MOST_SHOWN])
     assert not found, f"{len(found)} complaints, HISTORIES_SEED={SEED}:\n{shown}"
     assert outcome.history.holds
+    # What was not heard, nobody could complain of. No fault cuts the listener off but the end of
+    # the server, after which the next stretch is of another start.
+    stretches = outcome.history.stretches
+    assert stretches[0].is_complete
+    missed = [stretch.instance for stretch in stretches if stretch.has_missed]
+    assert not missed, f"the listener missed something of the starts {missed}"
 
 
 @pytest.mark.parametrize("name", ["set_back"])
