@@ -16,7 +16,7 @@ if BUILT.exists():
 # The proxy, and what else tests of the client have made already.
 sys.path.insert(0, str(ROOT / "python_client" / "tests"))
 
-from .outcomes import Outcome, play_all, table  # noqa: E402 - they need what stands above
+from .outcomes import LEGEND, Outcome, play_all, table  # noqa: E402 - they need what stands above
 
 # The same draws again; not the same history, for the machine is another each time.
 SEED = os.environ.get("HISTORIES_SEED") or secrets.token_hex(4)
@@ -55,3 +55,4 @@ def pytest_terminal_summary(
     if outcomes:
         terminalreporter.section(f"HISTORIES_SEED={SEED} HISTORIES_SECONDS={SECONDS:g}")
         terminalreporter.write_line(table(outcomes))
+        terminalreporter.write_line(LEGEND)

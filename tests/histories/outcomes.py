@@ -87,6 +87,11 @@ COLUMNS = (
     "complaints",
 )
 
+LEGEND = (
+    "Overlaps are by the clients' own reckoning of their leases; programs that noticed the end of"
+    " one late are counted apart."
+)
+
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """Spell the fault matrix in Markdown."""

@@ -2,7 +2,8 @@
 
 Each act is written down at once, as a line of JSON, with the time of the clock that leases run on.
 A hold is written down as begun after the client has said so, and as ended before the client is told
-to give it back. So what is written is never more than what was believed.
+to give it back. So what is written is never more than what was believed; and of holds that overlap,
+each was believed in by the client's own reckoning of its lease.
 """
 
 import asyncio
