@@ -323,7 +323,9 @@ fn clients_that_vanish_while_they_wait_leave_nothing_but_their_locks() {
 
     assert_eq!(count as u64, server.json("/semaphores/A")["waiting"].as_u64().unwrap());
     server.delete(&format!("/peers/{holder}"));
-    assert!(server.is_acquired(ids[0]), "its lease goes on, and it may come back");
+    // Which of them came first is up to the server, for their connections came at once.
+    let is_any = ids.iter().any(|id| server.is_acquired(*id));
+    assert!(is_any, "their leases go on, and they may come back");
     let gone =
         pipeline(&server, 200, ids.iter().map(|id| request("DELETE", &format!("/peers/{id}"), "")));
     assert_eq!((count, 1), (gone, server.remainder("A")));
