@@ -15,8 +15,7 @@ impl Server {
             // What had to be done at this moment is done, and told, before anybody looks.
             self.read_events(coverage)?;
             self.compare_told()?;
-        }
-        if !self.is_collecting() {
+        } else {
             // Somebody has to clear away, and what is unused by that goes when the next one looks.
             self.state.overview();
         }
