@@ -31,7 +31,8 @@ async def beat(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) -> 
     answer = await wire.send(request("PUT", "peers", holding.id, body=body), timeout)
     if answer.is_good:
         _require_ok(answer)
-        holding.renew(answer)
+        if not holding.renew(answer):
+            await restore(wire, holding, timeout)
         return
     error = refusal(answer)
     if not isinstance(error, UnknownPeer):
@@ -72,7 +73,8 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
         LockLost: The server refuses that, for instance since the peer was revoked.
         Unreachable: No answer; to be tried again.
     """
-    acquired, tokens = holding.begin_restore()
+    with holding.mutex:
+        acquired, tokens = dict(holding.acquired), dict(holding.tokens)
     body = {"expires_in": spell(holding.length), "peer_id": holding.id, "acquired": acquired}
     about = {} if holding.client.is_classic else holding.about.spell()
     with_tokens = {"tokens": tokens} if tokens else {}
@@ -85,20 +87,24 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
         answer = await wire.send(request("POST", "restore", body=body), timeout)
     if answer.is_good:
         _require_ok(answer)
-        holding.restored = acquired
-        holding.renew(answer)
-        holding.restored = None
-        holding.check()
+        holding.is_restored(acquired, answer)
+        if not holding.renew(answer):
+            # What was granted meanwhile was granted by the start of the server that is gone.
+            holding.lose("the server was restarted just after it had granted it")
+            holding.check()
         logger.warning("restored peer %s after a restart of the server", holding.id)
         await _release_what_is_gone(wire, holding, acquired)
         return
     refused = refusal(answer)
     if isinstance(refused, Unreachable):
         raise refused
-    # An earlier try may have been heard. It brought back less, if a grant has come since then.
-    if not _exists_already(refused) or holding.has_more(answer.instance):
+    if not _exists_already(refused):
         holding.lose(f"it could not be restored after a restart of the server: {refused}")
         holding.check()
+    if holding.is_in_doubt(answer.instance):
+        # Unless another thread is about to hear that it has restored it, nobody has; then the lease
+        # runs out.
+        raise Unreachable(f"peer {holding.id} is not known to be restored: {refused}")
 
 
 async def _release_what_is_gone(wire: Wire, holding: Holding, restored: dict[str, int]) -> None:

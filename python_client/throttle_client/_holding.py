@@ -49,9 +49,8 @@ class Holding:
         length: The length of its lease, in seconds, as it is asked for.
         acquired: The locks that it holds, with their counts.
         tokens: The fencing tokens of those that have one.
-        granted_by: Which start of the server granted those that were granted to this very object.
-        restored: With which locks a new start of the server may know the peer, while that has not
-            said so yet: those of the first request to restore it.
+        known_to: Which start of the server is known to have each of these locks, for it has
+            granted or restored it.
         instance: Which start of the server was the last to know it.
         is_known: Whether the server was heard to know it.
         is_over: Whether it was given back as a whole.
@@ -81,8 +80,7 @@ class Holding:
         self.length = length
         self.acquired = dict(acquired or {})
         self.tokens = dict(tokens or {})
-        self.granted_by: dict[str, int | None] = {}
-        self.restored: dict[str, int] | None = None
+        self.known_to: dict[str, int | None] = {}
         self.instance: int | None = None
         self.is_known = peer_id is not None
         self.is_over = False
@@ -124,24 +122,39 @@ class Holding:
         """Whether the lease is about to end, since no heartbeat got through."""
         return self.is_ours and bool(self.acquired) and self.left() <= RISK * self.length
 
-    def renew(self, answer: Answer) -> None:
+    def renew(self, answer: Answer) -> bool:
         """Take note of a good answer. One that was sent earlier than the last changes nothing.
 
-        The lease is lost where a new start of the server answers that was told of less than is
-        held: a late grant of the one before came after the peer had been restored.
+        Returns:
+            Whether it counts. It does not if it comes from a start of the server that is not known
+            to have all that is held: that may know the peer from a request that was late, or have
+            been told of less. Then the peer has to be restored.
         """
         with self.mutex:
             self.is_known = True
+            if self.is_in_doubt(answer.instance):
+                return False
             if answer.sent_at >= self._sent_at:
-                is_new_start = answer.instance != self.instance
                 self.instance = answer.instance
                 self._sent_at = answer.sent_at
                 left = answer.expires_in
                 self._good_for = self.length if left is None else min(left, self.length)
-                if is_new_start and self.has_more(answer.instance):
-                    self.lose("the server was restarted just after it had granted it")
-                if is_new_start:
-                    self.restored = None
+            return True
+
+    def is_in_doubt(self, instance: int | None) -> bool:
+        """Whether that start of the server is not known to have all that is held.
+
+        A server that does not say which start it is, is believed.
+        """
+        with self.mutex:
+            return instance is not None and any(
+                self.known_to.get(held, instance) != instance for held in self.acquired
+            )
+
+    def is_restored(self, semaphores: Iterable[str], answer: Answer) -> None:
+        """Take note that the server was told of these locks, and has them."""
+        with self.mutex:
+            self.known_to.update(dict.fromkeys(semaphores, answer.instance))
 
     def begin_anew(self) -> None:
         """Become another peer, that holds nothing and that the server does not know yet."""
@@ -150,48 +163,28 @@ class Holding:
             self.is_known = False
             self.is_over = False
             self._sent_at, self._good_for = float("-inf"), float("inf")
-            self.restored = None
 
     def resume(self, instance: int | None, good_for: float) -> None:
         """Take over a lease that another process had, and that is good for so many seconds."""
         self.instance = instance
+        self.known_to = dict.fromkeys(self.acquired, instance)
         self._sent_at, self._good_for = now(), good_for / (1 - DRIFT)
 
     def grant(self, counts: Mapping[str, int], answer: Answer) -> bool:
-        """Take note of a grant; nothing of it where it counts no more.
+        """Take note of a grant; nothing of it where it does not count.
 
         Returns:
-            Whether it counts. It does not if its answer comes late and from a start of the server
-            that is gone, after the peer was restored without these locks.
+            Whether it counts. It does not if it comes from another start of the server than the one
+            that has what is held.
         """
         with self.mutex:
-            if answer.sent_at < self._sent_at and answer.instance != self.instance:
+            if not self.renew(answer):
                 return False
-            self.renew(answer)
             self.acquired.update(counts)
-            self.granted_by.update(dict.fromkeys(counts, answer.instance))
+            self.known_to.update(dict.fromkeys(counts, answer.instance))
             if answer.token is not None:
                 self.tokens.update(dict.fromkeys(counts, answer.token))
             return True
-
-    def begin_restore(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Take down what is to be restored.
-
-        Returns:
-            The locks, with their counts, and their tokens.
-        """
-        with self.mutex:
-            if self.restored is None:
-                self.restored = dict(self.acquired)
-            return dict(self.acquired), dict(self.tokens)
-
-    def has_more(self, instance: int | None) -> bool:
-        """Whether it holds what that start of the server was not told of and has not granted."""
-        with self.mutex:
-            if self.restored is None:
-                return False
-            others = self.acquired.keys() - self.restored.keys()
-            return any(self.granted_by.get(other, instance) != instance for other in others)
 
     def forget(self, semaphores: Iterable[str]) -> bool:
         """Strike locks off the books, before the server is told; quiet where they are not there.
@@ -203,7 +196,7 @@ class Holding:
             for semaphore in semaphores:
                 self.acquired.pop(semaphore, None)
                 self.tokens.pop(semaphore, None)
-                self.granted_by.pop(semaphore, None)
+                self.known_to.pop(semaphore, None)
             self.is_over = not self.acquired and not self.asks
             return self.is_over
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 from throttle_client._about import About, Labels
+from throttle_client._asking import HASTE_SECONDS
 from throttle_client._client import Client, ask_for_one, client_for
 from throttle_client._coming_back import beat, come_back, restore
 from throttle_client._durations import Duration, lease_seconds, now, seconds, spell
@@ -357,8 +358,7 @@ async def _ask_once(wire: Wire, holding: Holding, semaphore: str, count: int, pa
             attempt = partial(come_back, wire, holding, error)
             await insist(wire, attempt, PATIENCE_SECONDS)
             continue
-        if answer.status != 200:
-            holding.renew(answer)
-            return False
-        if holding.grant({semaphore: count}, answer):
-            return True
+        is_granted = answer.status == 200
+        if holding.grant({semaphore: count}, answer) if is_granted else holding.renew(answer):
+            return is_granted
+        await wire.sleep(HASTE_SECONDS)

@@ -226,8 +226,8 @@ impl Client {
 
     // Heartbeats.
 
-    fn send_beat(&mut self, now: Local, request: impl FnOnce(&mut Life) -> Request) {
-        let Some(life) = &mut self.life else { return };
+    fn send_beat(&mut self, now: Local, request: impl FnOnce(&Life) -> Request) {
+        let Some(life) = &self.life else { return };
         let left = life.lease.as_ref().map_or(life.length, |lease| lease.left(now));
         let patience = (left / 3).max(Duration::from_millis(50)).min(life.length / 6);
         let request = request(life);
@@ -250,11 +250,6 @@ impl Client {
                     false => self.send_beat(now, |life| life.restore(true)),
                 }
             }
-            (Request::Restore { .. }, Err(&"restore conflict"))
-                if life.has_more(answer.instance) =>
-            {
-                self.lose(RESTORED_WITHOUT);
-            }
             // The next beat tells.
             (Request::Restore { .. }, Err(&("restore conflict" | "too many peers"))) => {
                 self.beat_again_at = now + self.length / 12;
@@ -274,13 +269,11 @@ impl Client {
         let Some(life) = &mut self.life else { return };
         match &answer.result {
             Ok(Reply::Acquired { peer, token }) => {
-                if !life.counts(call.sent_at, answer) {
-                    self.notes.push("a grant came from a start that was gone");
-                    return;
-                }
                 life.peer = *peer;
                 if !life.renew(call.sent_at, now, answer) {
-                    return self.lose(RESTORED_WITHOUT);
+                    self.notes.push("a grant did not count");
+                    self.doing = Doing::Rest(now + Duration::from_millis(100));
+                    return;
                 }
                 if !is_ask_for_locks(&call.request) {
                     return;
@@ -294,9 +287,7 @@ impl Client {
                 }
             }
             Ok(_) => {
-                if !life.renew(call.sent_at, now, answer) {
-                    return self.lose(RESTORED_WITHOUT);
-                }
+                life.renew(call.sent_at, now, answer);
                 // The server did not hold the answer back, for instance since it shuts down.
                 if now.saturating_sub(call.sent_at) < call.request.park() / 2 {
                     self.doing = Doing::Rest(now + Duration::from_millis(100));
@@ -333,9 +324,6 @@ impl Client {
                 let request = life.restore(false);
                 self.doing = Doing::Restores(self.call(request, now, PATIENCE));
             }
-            Err("restore conflict") if life.has_more(answer.instance) => {
-                self.lose(RESTORED_WITHOUT);
-            }
             Err("restore conflict" | "too many peers") => {
                 self.doing = Doing::Rest(now + Duration::from_millis(100));
             }
@@ -346,12 +334,19 @@ impl Client {
     /// A heartbeat or a restore was served.
     fn renewed(&mut self, call: &Call, answer: &Answer, now: Local) {
         let Some(life) = &mut self.life else { return };
-        if let Request::Restore { acquired, .. } = &call.request {
-            life.is_back(acquired);
-            self.notes.push("restored");
-        }
-        if !life.renew(call.sent_at, now, answer) {
-            self.lose(RESTORED_WITHOUT);
+        match &call.request {
+            Request::Restore { acquired, .. } => {
+                life.is_restored(acquired, answer.instance);
+                self.notes.push("restored");
+                if !life.renew(call.sent_at, now, answer) {
+                    self.lose(RESTORED_WITHOUT);
+                }
+            }
+            _ if life.renew(call.sent_at, now, answer) => {}
+            _ => {
+                self.notes.push("a heartbeat did not count");
+                self.send_beat(now, |life| life.restore(true));
+            }
         }
     }
 

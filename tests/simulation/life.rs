@@ -39,12 +39,8 @@ pub struct Life {
     /// What it has asked for so far. A request that the network held back may still arrive, so
     /// nothing is asked for twice in one life: it would be hit by what was meant for the first.
     pub had: BTreeSet<usize>,
-    /// With what a new start of the server may know the peer, while that has not said so yet.
-    restored: Option<Wanted>,
-    /// Which start of the server granted each.
-    granted_by: BTreeMap<usize, u64>,
-    /// When the last good request was sent.
-    renewed_at: Local,
+    /// Which start of the server is known to have each of these locks: has granted or restored it.
+    known_to: BTreeMap<usize, u64>,
 }
 
 impl Life {
@@ -57,19 +53,16 @@ impl Life {
             lease: None,
             held: BTreeMap::new(),
             had: BTreeSet::new(),
-            restored: None,
-            granted_by: BTreeMap::new(),
-            renewed_at: Local::ZERO,
+            known_to: BTreeMap::new(),
         }
     }
 
-    /// Takes note of a good answer to a request that was sent then. Returns whether all is well: it
-    /// is not where a new start of the server answers that was told of less than is held.
+    /// Takes note of a good answer to a request that was sent then. Returns whether it counts: it
+    /// does not if it comes from a start of the server that is not known to have all that is held.
     pub fn renew(&mut self, sent_at: Local, now: Local, answer: &Answer) -> bool {
-        let is_new_start = sent_at >= self.renewed_at && !self.is_of(answer.instance);
-        let is_well = !is_new_start || !self.has_more(answer.instance);
-        if is_new_start {
-            self.restored = None;
+        self.is_known = true;
+        if self.is_in_doubt(answer.instance) {
+            return false;
         }
         let answer = client::Answer {
             status: 200,
@@ -82,13 +75,11 @@ impl Life {
             retry_after: None,
             is_problem: false,
         };
-        self.is_known = true;
-        self.renewed_at = self.renewed_at.max(sent_at);
         match &mut self.lease {
             Some(lease) => lease.renew(&answer),
             None => self.lease = Some(Lease::begun(self.length, &answer)),
         }
-        is_well
+        true
     }
 
     /// When what is held is lost, if nothing happens.
@@ -96,23 +87,20 @@ impl Life {
         self.lease.as_ref().filter(|_| !self.held.is_empty()).map(Lease::ends_at)
     }
 
-    /// Whether a grant counts. It does not if its answer comes late and from a start of the server
-    /// that is gone, after the peer was restored without these locks.
-    pub fn counts(&self, sent_at: Local, answer: &Answer) -> bool {
-        sent_at >= self.renewed_at || self.is_of(answer.instance)
+    /// Whether that start of the server is not known to have all that is held.
+    pub fn is_in_doubt(&self, instance: u64) -> bool {
+        self.held.keys().any(|ix| self.known_to.get(ix) != Some(&instance))
     }
 
-    /// Enters a grant that counts.
+    /// Enters a grant.
     pub fn grant(&mut self, wanted: &Wanted, token: Option<u64>, instance: u64) {
         self.held.extend(wanted.iter().map(|(ix, count)| (*ix, (*count, token))));
-        self.granted_by.extend(wanted.iter().map(|(ix, _)| (*ix, instance)));
+        self.is_restored(wanted, instance);
     }
 
-    /// Whether it holds what that start of the server was not told of and has not granted.
-    pub fn has_more(&self, instance: u64) -> bool {
-        let Some(restored) = &self.restored else { return false };
-        let others = self.held.keys().filter(|ix| restored.iter().all(|(it, _)| it != *ix));
-        others.into_iter().any(|other| self.granted_by.get(other) != Some(&instance))
+    /// Takes note that the server was told of these locks, and has them.
+    pub fn is_restored(&mut self, wanted: &Wanted, instance: u64) {
+        self.known_to.extend(wanted.iter().map(|(ix, _)| (*ix, instance)));
     }
 
     /// Whether that start of the server was the last to know it.
@@ -125,20 +113,13 @@ impl Life {
         self.length.as_millis() as u64
     }
 
-    /// Takes note that it is restored, with that.
-    pub fn is_back(&mut self, restored: &Wanted) {
-        self.restored = Some(restored.clone());
-    }
-
     /// The request that brings it back.
-    pub fn restore(&mut self, with_tokens: bool) -> Request {
+    pub fn restore(&self, with_tokens: bool) -> Request {
         let held = self.held.iter().map(|(ix, (count, _))| (*ix, *count));
-        let acquired: Wanted = held.collect();
-        self.restored.get_or_insert_with(|| acquired.clone());
         let tokens = self.held.iter().filter_map(|(ix, (_, token))| Some((*ix, (*token)?)));
         Request::Restore {
             id: self.peer,
-            acquired,
+            acquired: held.collect(),
             tokens: tokens.filter(|_| with_tokens).collect(),
             expires_in: self.length_ms(),
         }

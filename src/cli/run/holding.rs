@@ -227,6 +227,11 @@ impl<'a> Holding<'a> {
         self.on_its_way = None;
         let now = clock::since_boot();
         match answer {
+            // Another start of the server knows the peer from a request that was late, or has
+            // restored it and could not say so.
+            Ok(answer) if is_ok(&answer) && answer.instance != self.lease.instance => {
+                self.restore(now);
+            }
             Ok(answer) if is_ok(&answer) => self.renew(&answer),
             Ok(answer) => {
                 let url = self.peer.client.url();
@@ -236,15 +241,21 @@ impl<'a> Holding<'a> {
                 if instance.is_some() && instance == self.lease.instance {
                     self.beat_at = Duration::MAX;
                     self.lose("the server has expired it, or somebody released it".to_owned(), now);
-                } else if !self.is_lost_for_good(now) {
-                    self.on_its_way = Some(Errand::Restore);
-                    self.peer.restore(self.token, self.patience(now));
+                } else {
+                    self.restore(now);
                 }
             }
             Err(trouble) => {
                 let retry_after = trouble.retry_after();
                 self.fail(&trouble, retry_after, now);
             }
+        }
+    }
+
+    fn restore(&mut self, now: Duration) {
+        if !self.is_lost_for_good(now) {
+            self.on_its_way = Some(Errand::Restore);
+            self.peer.restore(self.token, self.patience(now));
         }
     }
 
