@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from helpers import in_background, wait_until
-from observing import peers, waiting
+from observing import peers, until_waiting, waiting
 from proxy import Proxy
 from throttle_client.testing import Server
 
@@ -248,7 +248,7 @@ def test_half_closed_requests_count_as_hanging_up(proxy: Proxy, server: Server) 
         send(client, "PUT", f"/peers/{holder}/mutex", 1)
         path = f"/peers/{waiter}/mutex"
         waits = in_background(lambda: send(client, "PUT", f"{path}?block_for=1m", 1))
-        wait_until(lambda: ("PUT", path) in proxy.requests)
+        until_waiting(server.url, 1)
 
         proxy.half_close_requests()
 
