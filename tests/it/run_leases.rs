@@ -127,6 +127,27 @@ fn lock_is_restored_with_its_token_after_a_restart_of_the_server() {
     assert_nothing_left(&server);
 }
 
+/// A request of before a restart may arrive after it, and make a peer of the same id. Heartbeats of
+/// that peer keep nothing that was held before.
+#[test]
+fn command_is_ended_where_the_server_that_was_restarted_has_another_peer_of_its_id() {
+    let mut server = Server::with_max(1);
+    let place = Place::new();
+    let running = granted(&server, "A --expires-in 5s", POLITE, &place);
+    let peer = holder(&server);
+
+    server.kill();
+    server.start_again();
+    let made = server.post("/new_peer", &format!(r#"{{"expires_in":"1h","peer_id":{peer}}}"#));
+    let ended = running.end();
+
+    assert_eq!(200, made.status, "no heartbeat was quicker: {made:?}");
+    assert_eq!((Some(125), "in"), (ended.code(), ended.text()), "{ended:?}");
+    assert!(ended.stderr.contains("lost `A`, ending the command"), "{ended:?}");
+    assert_eq!("TERM\n", place.text("told"));
+    assert_eq!(1, server.remainder("A"));
+}
+
 #[test]
 fn who_waits_gets_its_lock_although_the_server_was_restarted() {
     let mut server = Server::with_max(1);
