@@ -23,9 +23,7 @@ mod tests {
 
     #[test]
     fn line_that_cannot_be_written_is_lost() {
-        let mut full = [0; 10];
-        let mut room: &mut [u8] = Box::leak(Box::new(std::mem::take(&mut full)));
-        let mut sink = Lines(std::mem::take(&mut room));
+        let mut sink = Lines(std::io::Cursor::new([0_u8; 10]));
 
         assert_eq!(0, sink.write(b"one line\n"));
         assert_eq!(1, sink.write(b"another\n"));
