@@ -94,7 +94,7 @@ def test_grant_of_a_start_that_is_gone_does_not_count_after_a_restore() -> None:
     holding = Holding(Client("http://127.0.0.1:9"), 60)
     asked_at = now()
     holding.grant({"B": 1}, Answer(200, "", now(), instance=1))
-    holding.is_restored(["B"], Answer(200, "Ok", now(), instance=2))
+    holding.confirm(["B"], Answer(200, "Ok", now(), instance=2))
 
     counts = holding.grant({"A": 1}, Answer(200, "", asked_at, token=7, instance=1))
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -148,15 +149,23 @@ def test_hang_swallows_what_old_connections_send(proxy: Proxy) -> None:
     assert 1 == len(proxy.requests)
 
 
+def wait_for_mutex(
+    client: http.client.HTTPConnection, server: Server
+) -> tuple[str, str, Future[str]]:
+    """Have a request wait for what another peer holds; its holder, who waits, and the answer."""
+    holder, waiter = (send(client, "POST", "/new_peer", {"expires_in": "5m"}) for _ in range(2))
+    send(client, "PUT", f"/peers/{holder}/mutex", 1)
+    path = f"/peers/{waiter}/mutex?block_for=1m"
+    waits = in_background(lambda: send(client, "PUT", path, 1))
+    until_waiting(server.url, 1)
+    return holder, waiter, waits
+
+
 def test_hang_swallows_the_answer_to_an_earlier_request(proxy: Proxy, server: Server) -> None:
     """A request that waits at the server gets no answer while the proxy hangs."""
     client = connect(proxy)
     with closing(client):
-        holder, waiter = (send(client, "POST", "/new_peer", {"expires_in": "5m"}) for _ in range(2))
-        send(client, "PUT", f"/peers/{holder}/mutex", 1)
-        path = f"/peers/{waiter}/mutex"
-        waits = in_background(lambda: send(client, "PUT", f"{path}?block_for=1m", 1))
-        wait_until(lambda: ("PUT", path) in proxy.requests)
+        holder, waiter, waits = wait_for_mutex(client, server)
 
         proxy.hang()
         with closing(http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)) as direct:
@@ -244,11 +253,7 @@ def test_half_closed_requests_count_as_hanging_up(proxy: Proxy, server: Server) 
     """A request that waits gets no answer, and its lock stays pending; the next one works."""
     client = connect(proxy)
     with closing(client):
-        holder, waiter = (send(client, "POST", "/new_peer", {"expires_in": "5m"}) for _ in range(2))
-        send(client, "PUT", f"/peers/{holder}/mutex", 1)
-        path = f"/peers/{waiter}/mutex"
-        waits = in_background(lambda: send(client, "PUT", f"{path}?block_for=1m", 1))
-        until_waiting(server.url, 1)
+        *_, waits = wait_for_mutex(client, server)
 
         proxy.half_close_requests()
 

@@ -87,7 +87,7 @@ async def restore(wire: Wire, holding: Holding, timeout: float = REPLY_SECONDS) 
         answer = await wire.send(request("POST", "restore", body=body), timeout)
     if answer.is_good:
         _require_ok(answer)
-        holding.is_restored(acquired, answer)
+        holding.confirm(acquired, answer)
         if not holding.renew(answer):
             # What was granted meanwhile was granted by the start of the server that is gone.
             holding.lose("the server was restarted just after it had granted it")

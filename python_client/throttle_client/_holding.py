@@ -151,8 +151,8 @@ class Holding:
                 self.known_to.get(held, instance) != instance for held in self.acquired
             )
 
-    def is_restored(self, semaphores: Iterable[str], answer: Answer) -> None:
-        """Take note that the server was told of these locks, and has them."""
+    def confirm(self, semaphores: Iterable[str], answer: Answer) -> None:
+        """Take note that the server that answers has these locks: it granted or restored them."""
         with self.mutex:
             self.known_to.update(dict.fromkeys(semaphores, answer.instance))
 
@@ -181,7 +181,7 @@ class Holding:
             if not self.renew(answer):
                 return False
             self.acquired.update(counts)
-            self.known_to.update(dict.fromkeys(counts, answer.instance))
+            self.confirm(counts, answer)
             if answer.token is not None:
                 self.tokens.update(dict.fromkeys(counts, answer.token))
             return True

@@ -336,7 +336,7 @@ impl Client {
         let Some(life) = &mut self.life else { return };
         match &call.request {
             Request::Restore { acquired, .. } => {
-                life.is_restored(acquired, answer.instance);
+                life.confirm(acquired, answer.instance);
                 self.notes.push("restored");
                 if !life.renew(call.sent_at, now, answer) {
                     self.lose(RESTORED_WITHOUT);

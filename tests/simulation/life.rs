@@ -95,11 +95,11 @@ impl Life {
     /// Enters a grant.
     pub fn grant(&mut self, wanted: &Wanted, token: Option<u64>, instance: u64) {
         self.held.extend(wanted.iter().map(|(ix, count)| (*ix, (*count, token))));
-        self.is_restored(wanted, instance);
+        self.confirm(wanted, instance);
     }
 
-    /// Takes note that the server was told of these locks, and has them.
-    pub fn is_restored(&mut self, wanted: &Wanted, instance: u64) {
+    /// Takes note that a start of the server has these locks: it granted or restored them.
+    pub fn confirm(&mut self, wanted: &Wanted, instance: u64) {
         self.known_to.extend(wanted.iter().map(|(ix, _)| (*ix, instance)));
     }
 
